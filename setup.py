@@ -16,6 +16,7 @@ COMPILED_MODULES = (
     "calls.py",
     "check.py",
     "replay.py",
+    "yardstick.py",
 )
 
 DIRECTIVES = {

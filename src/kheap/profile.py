@@ -170,12 +170,13 @@ class Profile:
         """
         from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
+        from elftools.elf.sections import SymbolTableSection
 
         with open(path, "rb") as stream:
             try:
                 elf = ELFFile(stream)
                 table = elf.get_section_by_name(".symtab")
-                symbols = table.iter_symbols() if table is not None else ()
+                symbols = table.iter_symbols() if isinstance(table, SymbolTableSection) else ()
                 options = {
                     symbol.name.removeprefix("CONFIG_"): str(symbol["st_value"])
                     for symbol in symbols

@@ -1,0 +1,1 @@
+"""The engine, compiled where it can be; it speaks integers."""

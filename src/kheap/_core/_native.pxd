@@ -3,6 +3,7 @@
 
 cimport cython
 from cpython.long cimport PyLong_AsLongLongAndOverflow
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove
 
 ctypedef long long i64
@@ -180,3 +181,13 @@ cdef class Region(Pin):
 
 cdef class Loop:
     cdef i64 turn(self, i64 start, i64 stop) noexcept nogil
+
+
+cdef class Libc:
+    @cython.final
+    cdef inline i64 obtain(self, i64 size_bytes) noexcept nogil:
+        return <i64> malloc(<size_t> size_bytes)
+
+    @cython.final
+    cdef inline void give_back(self, i64 address) noexcept nogil:
+        free(<void *> address)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import operator
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["COMPILED", "Column", "Loop", "Pin", "Region", "run"]
+__all__ = ["COMPILED", "Column", "Libc", "Loop", "Pin", "Region", "run"]
 
 COMPILED = False
 
@@ -73,8 +74,9 @@ class Region(Pin):
         """Let ``u16`` and ``u32`` begin at byte ``start``, and find the statistics.
 
         ``big`` chooses the width of chunk fields; ``first`` and ``end`` are the chunk ids
-        between which lists may lead, ``end`` left out.  ``stat_bytes`` is their size in the control block; with 0 they are kept beside the
-        region, so that a simulation can draw curves whatever the profile keeps.
+        between which lists may lead, ``end`` left out.  ``stat_bytes`` is the size of the
+        statistics in the control block; with 0 they are kept beside the region, so that a
+        simulation can draw curves whatever the profile keeps.
         """
         self.big = big
         self.first, self.span = first, end - first
@@ -183,6 +185,24 @@ class Region(Pin):
 
     def prefetch(self, byte: int) -> None:
         """Ask the processor to fetch ``byte``'s cache line; nothing to do here."""
+
+
+class Libc:
+    """The C library's heap, which ``yardstick.py`` times beside ours."""
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
+        self._malloc, self._free = library.malloc, library.free
+        self._malloc.argtypes, self._malloc.restype = (ctypes.c_size_t,), ctypes.c_void_p
+        self._free.argtypes, self._free.restype = (ctypes.c_void_p,), None
+
+    def obtain(self, size_bytes: int) -> int:
+        """``malloc()``: an address, 0 for no memory."""
+        return self._malloc(size_bytes) or 0
+
+    def give_back(self, address: int) -> None:
+        """``free()``."""
+        self._free(address)
 
 
 class Loop:

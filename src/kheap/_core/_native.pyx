@@ -58,6 +58,10 @@ cdef class Region(Pin):
         self.u32 = NULL
 
 
+cdef class Libc:
+    pass
+
+
 cdef class Loop:
     cdef i64 turn(self, i64 start, i64 stop) noexcept nogil:
         return start

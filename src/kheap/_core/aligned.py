@@ -32,7 +32,6 @@ class AlignedHeap(ChunkHeap):
         the search asked for go to ``sought_align``, ``sought_rewind`` and ``sought``; no
         units at all mean that no search was made.
         """
-        self.turned = 0
         self.sought = 0
         if align < 0:
             return -4

@@ -138,7 +138,9 @@ class HeapCalls(AlignedHeap):
 
         ``sought`` is then the number of units that were searched for, 0 for no search.
         """
-        return self.seek(self.whole(request_bytes), self.whole(align))
+        found = self.seek(self.whole(request_bytes), self.whole(align))
+        self.turned = 0
+        return found
 
     def chunk_of(self, offset: int) -> int:
         """The used chunk whose block is at ``offset``, or a refusal."""

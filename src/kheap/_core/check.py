@@ -91,10 +91,9 @@ class HeapWalk:
         """Walk from chunk ``start`` to ``stop``; return where it ended."""
         heap = self.heap
         c = start
-        if c == 0:
-            if self.control_fault():
-                self.report(0, 6)
-                return -1
+        if c == 0 and self.control_fault():
+            self.report(0, 6)
+            return -1
         while c < stop:
             self.visits += 1
             fault = self.chunk_fault(c)

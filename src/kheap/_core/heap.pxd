@@ -39,7 +39,7 @@ cdef class ChunkHeap(Region):
     @cython.final
     cdef inline i64 no_block(self, i64 reason) noexcept nogil
     @cython.final
-    @cython.locals(head=i64)
+    @cython.locals(b=i64, head=i64)
     cdef inline bint ring_holds(self, i64 units) noexcept nogil
     @cython.final
     @cython.locals(left=i64)
@@ -55,8 +55,11 @@ cdef class ChunkHeap(Region):
     @cython.final
     cdef inline i64 bucket_of(self, i64 units) noexcept nogil
     @cython.final
-    @cython.locals(b=i64, head=i64, c=i64, tries=i64, above=i64)
+    @cython.locals(b=i64, head=i64, c=i64, tries=i64)
     cdef inline i64 bucket_find(self, i64 units) noexcept nogil
+    @cython.final
+    @cython.locals(above=i64, c=i64)
+    cdef inline i64 bucket_above(self, i64 b, i64 units) noexcept nogil
     @cython.final
     @cython.locals(left=i64)
     cdef inline i64 guard_holds(self, i64 c) noexcept nogil
@@ -82,7 +85,7 @@ cdef class ChunkHeap(Region):
     @cython.locals(units=i64, right=i64, field=i64, right_units=i64, left_units=i64, left=i64, total=i64, freed=i64, start=i64)
     cdef inline i64 release(self, i64 c, bint write) noexcept nogil
     @cython.final
-    @cython.locals(following=i64, previous=i64)
+    @cython.locals(following=i64, previous=i64, linked=bint)
     cdef inline i64 free_holds(self, i64 c, i64 units) noexcept nogil
     @cython.final
     @cython.locals(field=i64)

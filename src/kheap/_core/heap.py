@@ -1,8 +1,8 @@
 """The engine: Zephyr's ``sys_heap``, operating on the bytes of one region.
 
-It owns the buckets, alloc and free, step by step as the original
-does them, so that placement and bytes are the same; ``aligned.py`` beside it adds aligned
-alloc and realloc, ``calls.py`` what Python calls.  It speaks integers: chunk ids (``c``), bucket indices
+It owns the buckets, alloc and free, step by step as the original does them, so that
+placement and bytes are the same; ``aligned.py`` beside it adds aligned alloc and realloc,
+``calls.py`` what Python calls.  It speaks integers: chunk ids (``c``), bucket indices
 (``b``), units, and offsets in bytes from the region's first byte.  The layout and the
 invariants I1 to I10 stand at the head of ``chunk.py``; read that first.
 
@@ -60,6 +60,8 @@ class ChunkHeap(Region):
         self.salt = 0x5A6B7C8D9EAFB0C1
         self.poison = 0xDEADBEEFDEADBEEF
         self.grain = 1
+        self.turned = 0
+        self.watched = False
         self.state = 1
 
     def unplace(self) -> None:
@@ -118,6 +120,7 @@ class ChunkHeap(Region):
     def corrupt(self, c: int, invariant: int) -> int:
         self.fault_chunk = c
         self.fault = invariant
+        self.turned = 0
         return -1
 
     def no_block(self, reason: int) -> int:
@@ -128,7 +131,10 @@ class ChunkHeap(Region):
         """Whether a chunk of that size may be added to the ring of its bucket."""
         if units < self.m:
             return 1
-        head = self.u32[self.table + self.bucket_of(units)]
+        b = self.bucket_of(units)
+        head = self.u32[self.table + b]
+        if self.turned and self.turned_bucket == b:
+            head = self.turned
         return head == 0 or (self.inside(head) and self.inside(self.free_prev(head)))
 
     def sides_hold(self, c: int, units: int) -> int:
@@ -147,9 +153,9 @@ class ChunkHeap(Region):
             previous = self.free_prev(c)
             if not (self.inside(following) and self.inside(previous)):
                 return self.corrupt(c, 8)
-            if self.checks >= 2:
-                if self.free_prev(following) != c or self.free_next(previous) != c:
-                    return self.corrupt(c, 8)
+            linked = self.free_prev(following) == c and self.free_next(previous) == c
+            if self.checks >= 2 and not linked:
+                return self.corrupt(c, 8)
         if self.checks >= 2 and not self.sides_hold(c, units):
             return self.corrupt(c, 1)
         return 1
@@ -202,7 +208,6 @@ class ChunkHeap(Region):
         to ``turned``, for the writing half.
         """
         b = self.bucket_of(units)
-        self.turned = 0
         head = self.u32[self.table + b]
         if head:
             c = head
@@ -220,6 +225,10 @@ class ChunkHeap(Region):
                 return self.corrupt(c, 8)
             self.turned = c
             self.turned_bucket = b
+        return self.bucket_above(b, units)
+
+    def bucket_above(self, b: int, units: int) -> int:
+        """The head of the lowest ring above bucket ``b``, 0 for none, or a refusal."""
         above = self.u32[3] >> (b + 1)
         if above == 0:
             return 0
@@ -255,9 +264,10 @@ class ChunkHeap(Region):
         """Let the last search's first bucket begin where the search ended."""
         if self.turned:
             self.u32[self.table + self.turned_bucket] = self.turned
+            self.turned = 0
 
     def bucket_remove(self, c: int, units: int) -> None:
-        """Take ``c`` out of its ring; the head becomes its successor, even if it was not the head."""
+        """Take ``c`` out of its ring; its successor becomes the head, whatever the head was."""
         if units < self.m:
             return
         b = self.bucket_of(units)

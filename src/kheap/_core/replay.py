@@ -8,10 +8,32 @@ what it finds into a report.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from kheap._core._native import Column, Loop
 from kheap._core.aligned import AlignedHeap
 
-__all__ = ["ReplayLoop"]
+__all__ = ["OpColumns", "ReplayLoop"]
+
+
+class OpColumns(NamedTuple):
+    """The columns of a trace that a replay reads, and the one it writes.
+
+    Attributes:
+        op: 0 alloc, 1 realloc, 2 free.
+        id: Names the block.
+        size: Requested bytes.
+        align: Alignment, 0 for none.
+        heap: The heap's index.
+        offsets: Written: the offset of the operation's block after it, -1 for none.
+    """
+
+    op: Column
+    id: Column
+    size: Column
+    align: Column
+    heap: Column
+    offsets: Column
 
 
 class ReplayLoop(Loop):
@@ -19,12 +41,11 @@ class ReplayLoop(Loop):
 
     Args:
         heap: The heap, planted.
-        op, id, size, align, heap_of: The columns of a trace, as ``kheap.trace.Trace`` has them.
+        columns: The trace.
         only: Operations of other heaps than this index are passed over; -1: all are done.
         blocks: For each id the offset of its block, 0 for none.
-        offsets: Out: for each operation the offset of its block after it, -1 for none.
-        timeline: Out: for each operation allocated, free and largest free bytes after it;
-            None: not asked for, which is faster.
+        timeline: Written: for each operation allocated, free and largest free bytes after
+            it; None: not asked for, which is faster.
 
     Attributes:
         answer: Above 0 if :meth:`turn` went through; else why it stopped: 0 no memory, below
@@ -36,20 +57,15 @@ class ReplayLoop(Loop):
     def __init__(
         self,
         heap: AlignedHeap,
-        op: Column,
-        id: Column,
-        size: Column,
-        align: Column,
-        heap_of: Column,
+        columns: OpColumns,
         only: int,
         blocks: Column,
-        offsets: Column,
         timeline: tuple[Column, Column, Column] | None,
     ) -> None:
         self.heap = heap
-        self.op, self.id, self.size, self.align = op, id, size, align
-        self.heap_of, self.only = heap_of, only
-        self.blocks, self.offsets = blocks, offsets
+        self.op, self.id, self.size, self.align, self.heap_of, self.offsets = columns
+        self.only = only
+        self.blocks = blocks
         self.timed = timeline is not None
         if timeline is not None:
             self.allocated, self.free, self.largest = timeline

@@ -1,0 +1,1 @@
+"""What users hold: heaps, and records of what is in them."""

@@ -153,7 +153,9 @@ class Verdict(str):
         return str(self)
 
     def _explain(self) -> str:
-        asked = f"{self.request_bytes:,} bytes" + (f" aligned to {self.align}" if self.align else "")
+        asked = f"{self.request_bytes:,} bytes" + (
+            f" aligned to {self.align}" if self.align else ""
+        )
         state = f"{self.free_bytes:,} free, largest {self.largest_free_bytes:,}"
         return {
             "fits": f"{asked}: fits ({state})",

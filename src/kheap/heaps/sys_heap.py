@@ -25,7 +25,9 @@ from kheap.heaps.why import judge
 from kheap.profile import Profile
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer, Self
+    from typing import Self
+
+    from typing_extensions import Buffer
 
 __all__ = ["Listener", "SysHeap"]
 
@@ -249,7 +251,7 @@ class SysHeap(HeapCalls):
             yield Bucket(b, (1 << b) - 1 + self.m, self._ring(b), walk.bucket_largest[b])
 
     def _ring(self, b: int) -> tuple[int, ...]:
-        members = []
+        members: list[int] = []
         c = head = self.head_of(b)
         while c and (c != head or not members):
             members.append(c)
@@ -403,7 +405,10 @@ class SysHeap(HeapCalls):
             raise ValueError(f"align {align} is no power of two, with or without a rewind bit")
         if code < 0:
             self._raise_corruption(self.fault_chunk, self.fault)
-        stats = self.stats()
+        # The search has moved a bucket's head, so what the walk meets is no error any more.
+        walk = HeapWalk(self)
+        walk.chunks()
+        stats = HeapStats.from_walk(walk, self.uncounted, 0, None)
         free, largest = stats.free_bytes, stats.largest_free_bytes
         raise OutOfMemory(
             f"no chunk for {request_bytes} bytes: {free} free, largest {largest}",
@@ -428,7 +433,7 @@ class SysHeap(HeapCalls):
 
 def _unraisable(error: Exception, listener: Listener) -> None:
     sys.unraisablehook(
-        SimpleNamespace(  # type: ignore[arg-type]
+        SimpleNamespace(
             exc_type=type(error),
             exc_value=error,
             exc_traceback=error.__traceback__,

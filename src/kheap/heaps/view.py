@@ -61,4 +61,6 @@ def one_line(chunks: Iterable[Chunk]) -> str:
     >>> one_line(heap.chunks())
     '|H4 -2 *2 -7 F'
     """
-    return "|" + " ".join(MARKS[c.state] + (str(c.size_units) if c.size_units else "") for c in chunks)
+    return "|" + " ".join(
+        MARKS[c.state] + (str(c.size_units) if c.size_units else "") for c in chunks
+    )

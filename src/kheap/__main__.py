@@ -1,0 +1,5 @@
+"""``python -m kheap``."""
+
+from kheap.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,70 @@
+"""The command line: ``kheap COMMAND``.
+
+Exit codes: 0 the answer is yes, or done; 1 the answer is no; 2 wrong usage, or input that
+cannot be read: one line on standard error, and a traceback only under ``--debug``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING
+
+from kheap.errors import CommandError, KheapError
+
+if TYPE_CHECKING:
+    from kheap.cli.common import Command
+
+__all__ = ["main"]
+
+#: Each command's module and class; a module is imported with the parser, what it needs later.
+COMMANDS = (
+    ("kheap.cli.replay", "ReplayCommand"),
+    ("kheap.cli.bench", "BenchCommand"),
+)
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has seen enough; let the interpreter's own flush not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KheapError, MemoryError) as error:
+        if args.debug:
+            raise
+        print(f"kheap: {error}" if str(error) else "kheap: out of memory", file=sys.stderr)
+        return error.exit_code if isinstance(error, CommandError) else 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kheap", description="Zephyr's heap, for Python: foresee, allocate, see inside."
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module, name in COMMANDS:
+        command: Command = getattr(import_module(module), name)()
+        subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
+        command.prepare(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def _version() -> str:
+    from kheap._core._native import COMPILED
+
+    build = "compiled" if COMPILED else "pure Python: no C compiler at installation"
+    return f"kheap {metadata.version('kheap')} ({build})"

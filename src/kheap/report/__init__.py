@@ -1,0 +1,1 @@
+"""Reports: numbers in, text out.  Nothing here computes what a study should."""

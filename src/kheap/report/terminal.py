@@ -1,0 +1,149 @@
+"""Reports for people at a terminal; the same text, uncoloured, when it is piped.
+
+The one module that uses rich, always with markup off: ``[*]`` and ``[free]`` are data here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from kheap._core._native import COMPILED
+from kheap.heaps.stats import HeapStats
+from kheap.profile import Profile
+from kheap.report.heap_map import heap_map
+from kheap.study.replay import HeapReplay, Replay
+from kheap.trace.model import Trace
+from kheap.units import format_bytes
+
+__all__ = ["print_lines", "progress_bar", "replay_lines"]
+
+LABEL_WIDTH = 14
+#: Seconds of work before a progress bar appears.
+PATIENCE_S = 1.0
+
+Line = Text | str
+
+
+def print_lines(lines: list[Line]) -> None:
+    """Print lines as they are: no wrapping, no markup, colours on a terminal only."""
+    console = Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A function to report progress to; on a terminal a bar appears after a second.
+
+    >>> with progress_bar("replaying") as report:
+    ...     report(1, 2)
+    """
+    console = Console(file=sys.stderr, markup=False)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(label, total=None)
+    began = bar.get_time()
+
+    def report(done: int, total: int) -> None:
+        if not bar.live.is_started and bar.get_time() - began > PATIENCE_S:
+            bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        bar.stop()
+
+
+def replay_lines(replay: Replay, *, ascii_only: bool = False) -> list[Line]:
+    """The text of ``kheap replay``."""
+    lines: list[Line] = [_line("trace", _trace_words(replay.trace))]
+    lines += [_line("note", f"{count:,} x {note}") for note, count in replay.trace.notes.items()]
+    if replay.trace.skipped:
+        lines.append(_line("skipped", f"{replay.trace.skipped:,} malformed lines"))
+    lines.append(_line("profile", _profile_words(replay.profile)))
+    for part in replay.heaps:
+        lines += ["", *_heap_lines(part, ascii_only)]
+    speed = f"{replay.ops:,} ops in {replay.elapsed_s:.3g} s, {replay.ops_per_second:,.0f} ops/s"
+    build = "" if COMPILED else "; pure build: install with a C compiler for some 60 times that"
+    return [*lines, "", _line("speed", speed + build)]
+
+
+def _line(label: str, words: str, style: str = "") -> Text:
+    return Text.assemble((f"{label:<{LABEL_WIDTH}}", "bold"), (words, style))
+
+
+def _trace_words(trace: Trace) -> str:
+    return f"{trace.path} ({trace.format}), {len(trace):,} ops, {max(len(trace.heaps), 1)} heap(s)"
+
+
+def _profile_words(profile: Profile) -> str:
+    return (
+        f"Zephyr {profile.release}, {profile.bits} bit, {profile.header} headers,"
+        f" runtime statistics {'on' if profile.runtime_stats else 'off'},"
+        f" ALLOC_LOOPS {profile.alloc_loops}, hardening {profile.hardening}"
+    )
+
+
+def _heap_lines(part: HeapReplay, ascii_only: bool) -> list[Line]:
+    return [
+        _line("heap", f"{part.name}: {format_bytes(part.size_bytes)} at {part.base_address:#x}"),
+        *_outcome_lines(part),
+        _line("peak", _peak_words(part)),
+        *_final_lines(part.final),
+        *_map_lines(part, ascii_only),
+    ]
+
+
+def _outcome_lines(part: HeapReplay) -> list[Line]:
+    if not part.failures:
+        return [_line("served", f"all of {part.ops:,} ops", "green")]
+    counts = Counter(failure.verdict.verdict for failure in part.failures)
+    words = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common())
+    first = part.failures[0]
+    return [
+        _line("failed", f"{len(part.failures):,} of {part.ops:,} ops: {words}", "red"),
+        _line("first failure", f"op {first.op_index:,}, {first.op} of {first.verdict.explanation}"),
+    ]
+
+
+def _peak_words(part: HeapReplay) -> str:
+    highest = 100 * part.peak_offset_bytes / part.size_bytes
+    return (
+        f"{format_bytes(part.peak_allocated_bytes)} allocated at once; highest byte in use"
+        f" {part.peak_offset_bytes:,} of {part.size_bytes:,} ({highest:.1f} %)"
+    )
+
+
+def _final_lines(stats: HeapStats) -> list[Line]:
+    shares = stats.fragmentation
+    return [
+        _line(
+            "at the end",
+            f"{stats.allocated_bytes:,} bytes allocated in {stats.used_count:,} chunks,"
+            f" {stats.free_bytes:,} free in {stats.free_count:,},"
+            f" largest {stats.largest_free_bytes:,}, overhead {stats.overhead_bytes:,}",
+        ),
+        _line(
+            "fragmentation",
+            f"{100 * shares.one_minus_largest_over_free:.1f} % (1 - largest / free),"
+            f" {100 * shares.one_minus_root_sum_squares:.1f} % (1 - sqrt(sum of squares) / free)",
+        ),
+    ]
+
+
+def _map_lines(part: HeapReplay, ascii_only: bool) -> list[Line]:
+    rows = heap_map(part.heap.chunks(), part.heap.n, ascii_only=ascii_only)
+    return [_line("map" if i == 0 else "", row) for i, row in enumerate(rows)]
