@@ -33,6 +33,8 @@ class AlignedHeap(ChunkHeap):
         units at all mean that no search was made.
         """
         self.sought = 0
+        if request_bytes < 0:
+            return -3
         if align < 0:
             return -4
         rewind = align & -align

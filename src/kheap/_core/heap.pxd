@@ -61,9 +61,6 @@ cdef class ChunkHeap(Region):
     @cython.locals(above=i64, c=i64)
     cdef inline i64 bucket_above(self, i64 b, i64 units) noexcept nogil
     @cython.final
-    @cython.locals(left=i64)
-    cdef inline i64 guard_holds(self, i64 c) noexcept nogil
-    @cython.final
     cdef inline void bucket_turn(self) noexcept nogil
     @cython.final
     @cython.locals(b=i64, following=i64, previous=i64)
@@ -85,8 +82,10 @@ cdef class ChunkHeap(Region):
     @cython.locals(units=i64, right=i64, field=i64, right_units=i64, left_units=i64, left=i64, total=i64, freed=i64, start=i64)
     cdef inline i64 release(self, i64 c, bint write) noexcept nogil
     @cython.final
-    @cython.locals(following=i64, previous=i64, linked=bint)
     cdef inline i64 free_holds(self, i64 c, i64 units) noexcept nogil
+    @cython.final
+    @cython.locals(following=i64, previous=i64, left=i64)
+    cdef inline i64 free_holds_well(self, i64 c, i64 units) noexcept nogil
     @cython.final
     @cython.locals(field=i64)
     cdef inline i64 found(self, i64 c) noexcept nogil

@@ -148,16 +148,27 @@ class ChunkHeap(Region):
         """1 if free chunk ``c`` may be taken out of its ring, else a refusal."""
         if units == 0 or c + units > self.n:
             return self.corrupt(c, 5)
+        if units >= self.m and not (
+            self.inside(self.free_next(c)) and self.inside(self.free_prev(c))
+        ):
+            return self.corrupt(c, 8)
+        if self.checks >= 2:
+            return self.free_holds_well(c, units)
+        return 1
+
+    def free_holds_well(self, c: int, units: int) -> int:
+        """What hardening from "moderate" on asks of a free chunk, besides :meth:`free_holds`."""
         if units >= self.m:
-            following = self.free_next(c)
-            previous = self.free_prev(c)
-            if not (self.inside(following) and self.inside(previous)):
+            following, previous = self.free_next(c), self.free_prev(c)
+            if self.free_prev(following) != c or self.free_next(previous) != c:
                 return self.corrupt(c, 8)
-            linked = self.free_prev(following) == c and self.free_next(previous) == c
-            if self.checks >= 2 and not linked:
-                return self.corrupt(c, 8)
-        if self.checks >= 2 and not self.sides_hold(c, units):
+        if not self.sides_hold(c, units):
             return self.corrupt(c, 1)
+        left = c - self.chunk_left(c)
+        if not self.chunk_field(left) & 1:
+            return self.corrupt(left, 2)
+        if self.trail and not self.canary_holds(left):
+            return self.corrupt(left, 10)
         return 1
 
     def locate(self, offset: int) -> int:
@@ -247,18 +258,7 @@ class ChunkHeap(Region):
         field = self.chunk_field(c)
         if field & 1:
             return self.corrupt(c, 8)
-        if self.free_holds(c, field >> 1) < 0:
-            return -1
-        if self.trail and self.guard_holds(c) < 0:
-            return -1
-        return c
-
-    def guard_holds(self, c: int) -> int:
-        """1 if the chunk left of free chunk ``c``, whose sides hold, has its canary."""
-        left = c - self.chunk_left(c)
-        if not self.chunk_field(left) & 1:
-            return self.corrupt(left, 2)
-        return 1 if self.canary_holds(left) else self.corrupt(left, 10)
+        return c if self.free_holds(c, field >> 1) > 0 else -1
 
     def bucket_turn(self) -> None:
         """Let the last search's first bucket begin where the search ended."""
@@ -337,15 +337,13 @@ class ChunkHeap(Region):
         """Allocate; the block's offset, 0 for no memory, or a refusal."""
         if self.state != 1:
             return -5
-        if request_bytes < 0:
-            return -3
         if align != 0:
             return self.take_aligned(request_bytes, align)
-        if request_bytes == 0:
-            return 0
         return self.take_plain(request_bytes)
 
     def take_plain(self, request_bytes: int) -> int:
+        if request_bytes <= 0:
+            return -3 if request_bytes else 0
         units = self.units_for(request_bytes, 0)
         if units == 0:
             return 0
@@ -397,7 +395,7 @@ class ChunkHeap(Region):
             left_units = 0
             if self.trail and not self.canary_holds(left):
                 return self.corrupt(left, 10)
-        elif self.free_holds(left, left_units) < 0 or (self.trail and self.guard_holds(left) < 0):
+        elif self.free_holds(left, left_units) < 0:
             return -1
         total = left_units + units + right_units
         if not self.ring_holds(total):

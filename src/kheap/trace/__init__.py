@@ -1,0 +1,26 @@
+"""Recorded lists of requests and frees: reading them from files, and holding them."""
+
+from kheap.trace.model import (
+    ALLOC,
+    FREE,
+    NO_RESULT,
+    OP_NAMES,
+    REALLOC,
+    HeapInit,
+    Trace,
+    TraceHeap,
+)
+from kheap.trace.reader import FORMATS, read_trace
+
+__all__ = [
+    "ALLOC",
+    "FORMATS",
+    "FREE",
+    "NO_RESULT",
+    "OP_NAMES",
+    "REALLOC",
+    "HeapInit",
+    "Trace",
+    "TraceHeap",
+    "read_trace",
+]

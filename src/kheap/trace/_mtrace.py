@@ -1,0 +1,106 @@
+"""glibc mtrace logs.
+
+Source: the GNU C Library manual, "Tracing malloc", and glibc ``malloc/mtrace-impl.c``.  Each
+line may begin with the call site, ``@ CALLER ``, and goes on with one of::
+
+    + PTR SIZE     request; PTR is (nil) where it failed
+    - PTR          free, or realloc to 0 bytes
+    < PTR          realloc of this block ...
+    > PTR SIZE     ... gave this one
+    ! PTR SIZE     failed realloc of this block
+
+Numbers are hexadecimal with 0x, but 0 is plain 0.  calloc, memalign and the like are
+written as malloc, their alignments not at all.  Lines of ``=`` are marks.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kheap.trace._blocks import PointerBlocks
+from kheap.trace._columns import UINT64_MAX, Columns, HexNumbers
+from kheap.trace._lines import Lines, Refused, shown
+
+__all__ = ["Reader", "looks_like"]
+
+_EXPECTED = "'[@ CALLER] + PTR SIZE', '- PTR', '< PTR', '> PTR SIZE' or '! PTR SIZE'"
+_WITH_SIZE = frozenset((b"+", b">", b"!"))
+_WITHOUT_SIZE = frozenset((b"-", b"<"))
+_LINE = re.compile(rb"(?:@ (.*) )?(?:([+>!]) (\S+) (\S+)|([-<]) (\S+))\s*", re.DOTALL)
+_HEAD = re.compile(rb"= Start|(?:@ .* )?[-<+>!] (?:0x[0-9a-f]|\(nil\))")
+
+
+def looks_like(head: bytes) -> bool:
+    """Whether a file that begins so is an mtrace log."""
+    return _HEAD.match(head.lstrip()) is not None
+
+
+class Reader:
+    """Reads an mtrace log."""
+
+    def __init__(self, lines: Lines, columns: Columns) -> None:
+        self._lines = lines
+        self._callers = columns.callers
+        self._caller = columns.caller
+        self._blocks = PointerBlocks(columns)
+        self._pointers = HexNumbers()
+        self._sizes = HexNumbers(UINT64_MAX)
+        self._resized: int | None = None
+        self._last_number = 0
+
+    def read(self, first: int, batch: list[bytes]) -> None:
+        """Take some lines, of which the first has this number."""
+        callers, append_caller = self._callers, self._caller.append
+        for number, line in enumerate(batch, first):
+            try:
+                parts = _parts(line)
+                if parts is None:
+                    continue
+                name, sign, pointer, size = parts
+                caller = callers[name]
+                if self._add(sign, pointer, size):
+                    append_caller(caller)
+            except ValueError as error:
+                self._lines.refuse(number, line, _EXPECTED, error)
+        self._last_number = first + len(batch) - 1
+
+    def end(self) -> None:
+        """Check that the last realloc is complete."""
+        if self._resized is not None:
+            reason = "expected '> PTR SIZE' after '< PTR', found the end of the file"
+            self._lines.refuse_because(self._last_number, reason)
+
+    def _add(self, sign: bytes, pointer_text: bytes, size_text: bytes) -> bool:
+        """Take one line; returns whether it added an operation."""
+        old, self._resized = self._resized, None
+        if (old is None) == (sign == b">"):
+            raise Refused(
+                f"expected '> PTR SIZE' after '< PTR' and only there, found {shown(sign)}"
+            )
+        pointer = self._pointers[pointer_text]
+        if sign == b"+":
+            return self._blocks.alloc(pointer, self._sizes[size_text])
+        if sign == b"-":
+            return self._blocks.free(pointer)
+        if sign == b"<":
+            self._resized = pointer
+            return False
+        if old is None:
+            return self._blocks.realloc(pointer, 0, self._sizes[size_text])
+        return self._blocks.realloc(old, pointer, self._sizes[size_text])
+
+
+def _parts(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
+    """Caller, sign, pointer and size; None for a blank line or a mark."""
+    fields = line.split()
+    if len(fields) == 5 and fields[2] in _WITH_SIZE and fields[0] == b"@":
+        return fields[1], fields[2], fields[3], fields[4]
+    if len(fields) == 4 and fields[2] in _WITHOUT_SIZE and fields[0] == b"@":
+        return fields[1], fields[2], fields[3], b""
+    if not fields or fields[0].startswith(b"="):
+        return None
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise ValueError(line)
+    caller, sign, pointer, size, short_sign, short_pointer = match.groups(b"")
+    return caller, sign or short_sign, pointer or short_pointer, size

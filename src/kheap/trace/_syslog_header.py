@@ -1,0 +1,104 @@
+"""The header of a log of sys_heap calls: what the program was, and the names of addresses.
+
+What it owns: the profile of the recorded build, and one name for each heap and thread.
+What it does not: the calls (``_syslog.py``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from typing import Any, TypeVar
+
+from kheap.profile import Profile, nearest_release
+from kheap.trace._json import whole_number
+from kheap.trace._lines import Refused, shown
+
+_VERSION = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})([^0-9].*)?", re.DOTALL)
+_TICK_RATE = re.compile(r"CONFIG_SYS_CLOCK_TICKS_PER_SEC=([1-9][0-9]{0,9})")
+_DEFAULT_RELEASE = "4.4"
+_KINDS = {dict: "an object", list: "a list"}
+_Kind = TypeVar("_Kind", dict[str, Any], list[Any])
+
+
+class Header:
+    """What a header line says; without one, nothing is known.
+
+    Attributes:
+        profile: The Zephyr of the recorded program; None where the header tells neither
+            release nor word size nor configuration.
+
+    Raises:
+        Refused: A value is not what it should be.
+    """
+
+    def __init__(self, row: dict[str, Any] | None = None) -> None:
+        row = {} if row is None else row
+        self._heaps = _checked(row, "heaps", dict)
+        self._threads = _checked(row, "threads", dict)
+        config = _checked(row, "config", list)
+        if not all(type(line) is str for line in config):
+            raise Refused(f"header: expected lines of text as 'config', found {shown(config)}")
+        rates = [match[1] for match in map(_TICK_RATE.fullmatch, config) if match]
+        self._ticks_per_second = int(rates[-1]) if rates else 0
+        self.profile = _profile(row, config)
+
+    def heap_name(self, address: int, symbol: object, taken: Container[object]) -> str:
+        """A name for the heap at an address that is not taken: its symbol, else the address.
+
+        Args:
+            address: Where the struct sys_heap lies.
+            symbol: What the row calls it, for where the header says nothing.
+            taken: The names of other heaps.
+        """
+        known = self._heaps.get(str(address))
+        known_symbol = known.get("symbol") if type(known) is dict else None
+        return _unique(known_symbol or symbol, address, taken)
+
+    def thread_name(self, address: int, taken: Container[object]) -> str:
+        """A name for the thread at an address that is not taken."""
+        return _unique(self._threads.get(str(address)), address, taken)
+
+    def seconds(self, row: dict[str, Any]) -> float:
+        """When a call was made, in seconds; 0.0 where the rate of ticks is not known."""
+        if not self._ticks_per_second or "tick" not in row:
+            return 0.0
+        return whole_number(row, "tick") / self._ticks_per_second
+
+
+def _profile(row: dict[str, Any], config: list[str]) -> Profile | None:
+    """The profile that a header describes; the word size is that of the pointers."""
+    version, pointer_bytes = row.get("zephyr"), row.get("pointer_bytes")
+    if version is None and pointer_bytes is None and not config:
+        return None
+    release = _DEFAULT_RELEASE
+    if version is not None:
+        match = _VERSION.fullmatch(version) if type(version) is str else None
+        if match is None:
+            raise Refused(f"header: expected a version as 'zephyr', found {shown(version)}")
+        release = nearest_release(int(match[1]), int(match[2]))
+    if pointer_bytes is not None:
+        if pointer_bytes not in (4, 8):
+            raise Refused(
+                f"header: expected 4 or 8 as 'pointer_bytes', found {shown(pointer_bytes)}"
+            )
+        config = [line for line in config if not line.startswith("CONFIG_64BIT=")]
+        config += ["CONFIG_64BIT=y"] if pointer_bytes == 8 else []
+    try:
+        return Profile.from_config_lines(config, release=release)
+    except ValueError as error:
+        raise Refused(f"header: {error}") from None
+
+
+def _checked(row: dict[str, Any], key: str, kind: type[_Kind]) -> _Kind:
+    value = row.get(key)
+    if value is None:
+        return kind()
+    if type(value) is not kind:
+        raise Refused(f"header: expected {_KINDS[kind]} as {key!r}, found {shown(value)}")
+    return value
+
+
+def _unique(symbol: object, address: int, taken: Container[object]) -> str:
+    name = symbol if type(symbol) is str and symbol else f"{address:#x}"
+    return f"{name}@{address:#x}" if name in taken else name

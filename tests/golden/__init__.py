@@ -1,0 +1,1 @@
+"""Answers of the original code, played again on kheap."""
