@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from kheap.errors import CommandError, KheapError
 
@@ -48,11 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code if isinstance(error, CommandError) else 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells of wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to read more; exit code 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kheap", description="Zephyr's heap, for Python: foresee, allocate, see inside."
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action=_Version, nargs=0, help="show version and build")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module, name in COMMANDS:
@@ -63,8 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _version() -> str:
-    from kheap._core._native import COMPILED
+class _Version(argparse.Action):
+    """Tell the version, and whether the engine is compiled."""
 
-    build = "compiled" if COMPILED else "pure Python: no C compiler at installation"
-    return f"kheap {metadata.version('kheap')} ({build})"
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from kheap._core._native import COMPILED
+
+        build = "compiled" if COMPILED else "pure Python: no C compiler at installation"
+        parser.exit(0, f"kheap {metadata.version('kheap')} ({build})\n")

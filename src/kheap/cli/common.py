@@ -12,7 +12,15 @@ from kheap.errors import CommandError
 from kheap.profile import Profile
 from kheap.units import parse_bytes
 
-__all__ = ["Command", "add_profile_arguments", "chosen_profile", "print_json", "size_argument"]
+__all__ = [
+    "Command",
+    "add_profile_arguments",
+    "address_argument",
+    "chosen_profile",
+    "print_json",
+    "read_failure",
+    "size_argument",
+]
 
 
 class Command(Protocol):
@@ -34,6 +42,14 @@ def size_argument(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def address_argument(text: str) -> int:
+    """An address on the command line, for argparse."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not an address: {text!r}") from None
 
 
 def add_profile_arguments(parser: argparse.ArgumentParser) -> None:

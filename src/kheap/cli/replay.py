@@ -6,6 +6,7 @@ import argparse
 
 from kheap.cli.common import (
     add_profile_arguments,
+    address_argument,
     chosen_profile,
     print_json,
     read_failure,
@@ -34,7 +35,7 @@ class ReplayCommand:
         parser.add_argument("--heap", metavar="NAME", help="with --size: which heap of the trace")
         parser.add_argument(
             "--base-address",
-            type=lambda text: int(text, 0),
+            type=address_argument,
             default=0x20000000,
             metavar="ADDRESS",
             help="with --size: the address of the region (default 0x20000000)",

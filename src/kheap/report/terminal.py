@@ -72,12 +72,12 @@ def replay_lines(replay: Replay, *, ascii_only: bool = False) -> list[Line]:
     lines: list[Line] = [_line("trace", _trace_words(replay.trace))]
     lines += [_line("note", f"{count:,} x {note}") for note, count in replay.trace.notes.items()]
     if replay.trace.skipped:
-        lines.append(_line("skipped", f"{replay.trace.skipped:,} malformed lines"))
+        lines.append(_line("skipped", _count(replay.trace.skipped, "malformed line")))
     lines.append(_line("profile", _profile_words(replay.profile)))
     for part in replay.heaps:
         lines += ["", *_heap_lines(part, ascii_only)]
     speed = f"{replay.ops:,} ops in {replay.elapsed_s:.3g} s, {replay.ops_per_second:,.0f} ops/s"
-    build = "" if COMPILED else "; pure build: install with a C compiler for some 60 times that"
+    build = "" if COMPILED else "; pure build: install with a C compiler for 50 to 100 times that"
     return [*lines, "", _line("speed", speed + build)]
 
 
@@ -86,7 +86,12 @@ def _line(label: str, words: str, style: str = "") -> Text:
 
 
 def _trace_words(trace: Trace) -> str:
-    return f"{trace.path} ({trace.format}), {len(trace):,} ops, {max(len(trace.heaps), 1)} heap(s)"
+    heaps = _count(max(len(trace.heaps), 1), "heap")
+    return f"{trace.path} ({trace.format}), {len(trace):,} ops, {heaps}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _profile_words(profile: Profile) -> str:

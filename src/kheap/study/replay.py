@@ -15,6 +15,7 @@ from functools import cached_property
 from time import perf_counter
 
 from kheap._core._native import COMPILED, Column, run
+from kheap._core.chunk import plan as plan_heap
 from kheap._core.replay import OpColumns, ReplayLoop
 from kheap.heaps.stats import HeapStats, Verdict
 from kheap.heaps.sys_heap import SysHeap
@@ -356,6 +357,7 @@ class _Driver:
 
 
 def _simulated(plan: _Lifetime, profile: Profile) -> SysHeap:
+    plan_heap(profile.layout(), plan.base_address, plan.size_bytes)
     if plan.size_bytes < HUGE_PAGE:
         return SysHeap(plan.size_bytes, profile, plan.base_address)
     try:

@@ -1,0 +1,42 @@
+"""The map: every byte of the heap is in one character."""
+
+import random
+
+import pytest
+
+import kheap
+from kheap.report.heap_map import ASCII, UNICODE, heap_map
+
+MARKS = {False: UNICODE, True: ASCII}
+
+
+def by_unit(heap, width, lines):
+    """The map, by counting units one by one."""
+    units = heap.n
+    used = [False] * units
+    for c in heap.chunks():
+        if c.state in ("used", "control"):
+            used[c.chunk : c.chunk + c.size_units] = [True] * c.size_units
+    cells = min(width * lines, units)
+    shades = []
+    for i in range(cells):
+        cell = used[i * units // cells : (i + 1) * units // cells]
+        part = sum(cell)
+        shades.append(0 if part == 0 else 4 if part == len(cell) else 1 + 3 * part // len(cell))
+    return shades
+
+
+@pytest.mark.parametrize("size", [72, 500, 2048, 10_000])
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_map(size, ascii_only):
+    draw = random.Random(size)
+    heap = kheap.SysHeap(size, kheap.Profile(bits=32, runtime_stats=False), 0x20000000)
+    live = [p for _ in range(size // 40) if (p := heap.try_alloc(draw.randint(1, 60)))]
+    for p in draw.sample(live, len(live) // 2):
+        heap.free(p)
+    *rows, legend = heap_map(heap.chunks(), heap.n, ascii_only=ascii_only)
+    marks = MARKS[ascii_only]
+    assert "".join(rows) == "".join(marks[shade] for shade in by_unit(heap, 64, 4))
+    assert len(rows) <= 4
+    assert legend.isascii() is ascii_only
+    assert "one character is" in legend
