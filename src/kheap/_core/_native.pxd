@@ -23,6 +23,19 @@ cdef extern from *:
     #  define kheap_ctz(x) ((int)_tzcnt_u64(x))
     #  define kheap_prefetch(p) ((void)(p))
     #endif
+    /* Whether a number is an int of one digit, and which: most are, and no call is needed. */
+    static inline int kheap_compact(PyObject *number, long long *value) {
+        if (!PyLong_CheckExact(number)) return 0;
+    #if PY_VERSION_HEX >= 0x030C0000
+        if (!PyUnstable_Long_IsCompact((PyLongObject *) number)) return 0;
+        *value = PyUnstable_Long_CompactValue((PyLongObject *) number);
+        return 1;
+    #else
+        Py_ssize_t digits = Py_SIZE(number);
+        *value = digits == 1 ? (long long) ((PyLongObject *) number)->ob_digit[0] : 0;
+        return digits == 0 || digits == 1;
+    #endif
+    }
     typedef uint16_t kheap_u16 KHEAP_ANY_ADDRESS;
     typedef uint32_t kheap_u32 KHEAP_ANY_ADDRESS;
     typedef uint64_t kheap_u64 KHEAP_ANY_ADDRESS;
@@ -33,6 +46,7 @@ cdef extern from *:
     int kheap_clz(unsigned long long x) nogil
     int kheap_ctz(unsigned long long x) nogil
     void kheap_prefetch(void *p) nogil
+    bint kheap_compact(object number, long long *value)
 
 
 cdef class Pin:
@@ -115,7 +129,10 @@ cdef class Region(Pin):
     @cython.final
     cdef inline i64 whole(self, object number) except? -1:
         cdef int overflow = 0
-        cdef i64 value = PyLong_AsLongLongAndOverflow(number, &overflow)
+        cdef i64 value
+        if kheap_compact(number, &value):
+            return value
+        value = PyLong_AsLongLongAndOverflow(number, &overflow)
         if overflow:
             return 0x7FFFFFFFFFFFFFFF if overflow > 0 else -0x7FFFFFFFFFFFFFFF
         return value

@@ -43,7 +43,7 @@ class HeapCalls(AlignedHeap):
         28
         """
         if self.watched:
-            offset = self._watched_alloc(request_bytes, align)
+            offset = self.whole(self._watched_alloc(request_bytes, align))
         else:
             offset = self.take(self.whole(request_bytes), self.whole(align))
         if offset <= 0:
@@ -53,12 +53,12 @@ class HeapCalls(AlignedHeap):
     def try_alloc(self, request_bytes: int, *, align: int = 0) -> int | None:
         """As :meth:`alloc`, with None where that raises OutOfMemory."""
         if self.watched:
-            offset = self._watched_alloc(request_bytes, align)
+            offset = self.whole(self._watched_alloc(request_bytes, align))
         else:
             offset = self.take(self.whole(request_bytes), self.whole(align))
         if offset < 0:
             self._refuse_alloc(offset, request_bytes, align)
-        return offset or None
+        return offset if offset else None
 
     def free(self, offset: int | None) -> None:
         """Free the block at ``offset``; None has no effect.
@@ -72,7 +72,10 @@ class HeapCalls(AlignedHeap):
         """
         if offset is None:
             return
-        code = self._watched_free(offset) if self.watched else self.give(self.whole(offset))
+        if self.watched:
+            code = self.whole(self._watched_free(offset))
+        else:
+            code = self.give(self.whole(offset))
         if code < 0:
             self._refuse_free(code, offset)
 
@@ -93,14 +96,15 @@ class HeapCalls(AlignedHeap):
         if offset is None:
             return self.alloc(request_bytes, align=align)
         if self.watched:
-            moved = self._watched_realloc(offset, request_bytes, align)
+            moved = self.whole(self._watched_realloc(offset, request_bytes, align))
         else:
-            moved = self.plain_realloc(offset, request_bytes, align)
+            place = self.whole(offset)
+            moved = self.resize(place, self.whole(request_bytes), self.whole(align))
         if moved == -2:
             self._refuse_free(moved, offset)
         if moved < 0 or (moved == 0 and request_bytes):
             self._refuse_alloc(moved, request_bytes, align)
-        return moved or None
+        return moved if moved else None
 
     def usable_bytes(self, offset: int) -> int:
         """Bytes that may be written from ``offset`` on, as the release computes them.

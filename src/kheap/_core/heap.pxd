@@ -97,3 +97,6 @@ cdef class ChunkHeap(Region):
     @cython.final
     @cython.locals(units=i64, c=i64, size=i64, rest=i64)
     cdef inline i64 take_plain(self, i64 request_bytes) noexcept nogil
+    @cython.final
+    @cython.locals(b=i64)
+    cdef inline void bucket_replace(self, i64 c, i64 units, i64 other, i64 other_units) noexcept nogil

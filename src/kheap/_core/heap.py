@@ -299,6 +299,22 @@ class ChunkHeap(Region):
         self.set_next(tail, c)
         self.set_prev(head, c)
 
+    def bucket_replace(self, c: int, units: int, other: int, other_units: int) -> None:
+        """Take ``c`` out of its ring and put ``other`` into its own.
+
+        Where both are the only chunk of the same ring, which is so while one large chunk is
+        cut and mended, the ring stays and only its chunk changes.
+        """
+        if units >= self.m and other_units >= self.m and self.free_next(c) == c:
+            b = self.bucket_of(units)
+            if b == self.bucket_of(other_units):
+                self.u32[self.table + b] = other
+                self.set_prev(other, other)
+                self.set_next(other, other)
+                return
+        self.bucket_remove(c, units)
+        self.bucket_add(other, other_units)
+
     # ------------------------------------------------------------------ alloc
 
     def chunk_split(self, c: int, right: int, end: int) -> None:
@@ -358,10 +374,11 @@ class ChunkHeap(Region):
         if rest and not self.ring_holds(rest):
             return self.corrupt(c, 8)
         self.bucket_turn()
-        self.bucket_remove(c, size)
         if rest:
+            self.bucket_replace(c, size, c + units, rest)
             self.chunk_split(c, c + units, c + size)
-            self.bucket_add(c + units, rest)
+        else:
+            self.bucket_remove(c, size)
         self.chunk_use(c, units, self.counted_free(rest) - self.counted(size))
         return self.start + 8 * c + self.hdr
 
@@ -406,15 +423,17 @@ class ChunkHeap(Region):
             self.quad_set(self.start + 8 * (right - 1), self.poison)
         freed = self.counted(total)
         self.set_size(c, units + right_units, 0)
-        if right_units:
-            self.bucket_remove(right, right_units)
-            freed -= self.counted_free(right_units)
         start = c - left_units
         if left_units:
-            self.bucket_remove(left, left_units)
-            freed -= self.counted_free(left_units)
+            if right_units:
+                self.bucket_remove(right, right_units)
+            self.bucket_replace(left, left_units, start, total)
             self.set_size(left, total, 0)
+        elif right_units:
+            self.bucket_replace(right, right_units, start, total)
+        else:
+            self.bucket_add(start, total)
         self.set_left(start + total, total)
-        self.bucket_add(start, total)
+        freed -= self.counted_free(right_units) + self.counted_free(left_units)
         self.stat_change(freed, -self.counted(units))
         return c

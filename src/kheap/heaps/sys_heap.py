@@ -66,9 +66,14 @@ class SysHeap(HeapCalls):
     (100, 'too_big')
     """
 
+    # No instance dictionary: looking a method up then costs half.
+    __slots__ = ("_listeners", "base_address", "geometry", "profile", "region")
+
     profile: Profile
     base_address: int
     geometry: Geometry
+    region: memoryview
+    _listeners: list[Listener]
 
     def __init__(
         self,
@@ -124,7 +129,7 @@ class SysHeap(HeapCalls):
         self.hold(region)
         self.region = memoryview(region).cast("B")
         self.base_address = self.real_address() if base_address is None else base_address
-        self._listeners: list[Listener] = []
+        self._listeners = []
 
     def _settle(self, profile: Profile, geometry: Geometry) -> None:
         self.profile = profile
