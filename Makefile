@@ -11,7 +11,7 @@ COMPILED := KHEAP_EXPECT_BUILD=compiled $(BIN)/python -P -m
 PURE     := KHEAP_EXPECT_BUILD=pure PYTHONPATH=src $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compiled test-pure test-oracle coverage lint bench build clean
+.PHONY: help setup demo test test-compiled test-pure test-oracle coverage lint docs bench build clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
@@ -60,6 +60,10 @@ lint: setup ## Formatting, types, layers, spelling
 	$(BIN)/cython-lint src/kheap/_core/*.pxd src/kheap/_core/*.pyx
 	$(BIN)/codespell src tests docs README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/validate-pyproject pyproject.toml
+
+docs: setup ## The documentation as a website, in docs/_build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[docs]"
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
 
 bench: setup ## Side-by-side timings, with numpy among the peers
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[bench]"

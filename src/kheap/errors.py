@@ -2,6 +2,9 @@
 
 Each carries the numbers it speaks of as fields, so that a program need not
 read the text.  Wrong arguments are plain ``ValueError`` and ``TypeError``.
+
+Every constructor can do with the text alone: so they can be pickled, which makes them again
+from the text and then sets the fields.
 """
 
 from __future__ import annotations
@@ -33,7 +36,11 @@ class OutOfMemory(KheapError, MemoryError):
     """
 
     def __init__(
-        self, message: str, request_bytes: int, free_bytes: int, largest_free_bytes: int
+        self,
+        message: str,
+        request_bytes: int = 0,
+        free_bytes: int = 0,
+        largest_free_bytes: int = 0,
     ) -> None:
         super().__init__(message)
         self.request_bytes = request_bytes
@@ -67,7 +74,7 @@ class HeapCorruption(KheapError):
         invariant: The invariant's name, "I1" to "I10"; ``kheap._core.chunk`` lists them.
     """
 
-    def __init__(self, message: str, chunk: int, invariant: str) -> None:
+    def __init__(self, message: str, chunk: int = 0, invariant: str = "") -> None:
         super().__init__(message)
         self.chunk = chunk
         self.invariant = invariant

@@ -64,7 +64,7 @@ class Profile:
         _one_of("hardening", self.hardening, HARDENING_LEVELS)
         if not isinstance(self.runtime_stats, bool):
             raise TypeError(f"runtime_stats must be True or False, not {self.runtime_stats!r}")
-        if not isinstance(self.alloc_loops, int) or self.alloc_loops < 1:
+        if not isinstance(self.alloc_loops, int) or not 1 <= self.alloc_loops < 1 << 31:
             raise ValueError(f"alloc_loops must be a number from 1 on, not {self.alloc_loops!r}")
         if self.bits == 64 and self.header == "small":
             raise ValueError("header: 64-bit builds always have big headers")
@@ -145,9 +145,11 @@ class Profile:
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is not a ``.config`` with a heap's options.
+            ValueError: It holds no ``CONFIG_NAME=value`` line, or values no build can have.
         """
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        if not any(map(_KCONFIG_LINE.match, lines)):
+            raise ValueError(f"{path}: no CONFIG_NAME=value lines: not a .config")
         return cls.from_config_lines(lines, release=release)
 
     @classmethod
@@ -155,7 +157,7 @@ class Profile:
         """The profile of ``CONFIG_NAME=value`` lines; others are passed over."""
         matches = filter(None, map(_KCONFIG_LINE.fullmatch, map(str.strip, lines)))
         options = {name: value.strip('"') for name, value in (m.groups() for m in matches)}
-        return _from_options(options, release, bits=64 if "64BIT" in options else 32)
+        return _from_options(options, release, bits=64 if options.get("64BIT") == "y" else 32)
 
     @classmethod
     def from_elf(cls, path: str | Path, *, release: str | None = None) -> Profile:
@@ -182,7 +184,7 @@ class Profile:
                     for symbol in symbols
                     if symbol.name.startswith("CONFIG_") and symbol["st_shndx"] == "SHN_ABS"
                 }
-            except (ELFError, ValueError, KeyError, AttributeError) as error:
+            except (ELFError, OSError, ValueError, KeyError, AttributeError) as error:
                 raise ValueError(f"{path}: not a readable ELF file: {error}") from None
             if not options:
                 raise ValueError(f"{path}: no CONFIG_ symbols: not a Zephyr ELF, or stripped")

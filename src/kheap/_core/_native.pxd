@@ -134,7 +134,9 @@ cdef class Region(Pin):
             return value
         value = PyLong_AsLongLongAndOverflow(number, &overflow)
         if overflow:
-            return 0x7FFFFFFFFFFFFFFF if overflow > 0 else -0x7FFFFFFFFFFFFFFF
+            if overflow < 0:
+                return -0x7FFFFFFFFFFFFFFF
+            return 0x7FFFFFFFFFFFFFFF if number & (number - 1) else 0x4000000000000000
         return value
 
     @cython.final

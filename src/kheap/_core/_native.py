@@ -19,16 +19,16 @@ __all__ = ["COMPILED", "Column", "Libc", "Loop", "Pin", "Region", "run"]
 
 COMPILED = False
 
-_LIMIT = 0x7FFFFFFFFFFFFFFF
+_LIMIT = 0x8000000000000000
 
 
 class Pin:
-    """A writable buffer, held in place until :meth:`let_go`; ``u8`` are its bytes."""
+    """A writable buffer, held in place until :meth:`_let_go`; ``u8`` are its bytes."""
 
     size_bytes = 0
     u8: memoryview
 
-    def hold(self, buffer: Buffer) -> None:
+    def _hold(self, buffer: Buffer) -> None:
         """Hold ``buffer``; TypeError or BufferError if it is not writable and contiguous."""
         if self.size_bytes:
             raise ValueError("already holds a buffer")
@@ -39,14 +39,16 @@ class Pin:
         self.u8 = view.cast("B")
         self.size_bytes = self.u8.nbytes
 
-    def let_go(self) -> None:
+    def _let_go(self) -> None:
         """Give the buffer back; nothing happens when none is held."""
         if self.size_bytes:
             self.size_bytes = 0
             self.u8.release()
 
     def real_address(self) -> int:
-        """The address of the first byte."""
+        """The address of the first byte, 0 where there is none."""
+        if not self.size_bytes:
+            return 0
         return ctypes.addressof(ctypes.c_char.from_buffer(self.u8))
 
 
@@ -54,7 +56,7 @@ class Column(Pin):
     """A column of numbers, read as 8-, 32- or 64-bit integers."""
 
     def __init__(self, buffer: Buffer) -> None:
-        self.hold(buffer)
+        self._hold(buffer)
         self.i8 = self.u8.cast("b")
         if self.size_bytes % 4 == 0:
             self.i32 = self.u8.cast("i")
@@ -69,6 +71,7 @@ class Region(Pin):
     u32: memoryview
     _stats: memoryview
     _aimed = False
+    state = 0
 
     def aim(self, start: int, big: bool, first: int, end: int, stat_bytes: int) -> None:
         """Let ``u16`` and ``u32`` begin at byte ``start``, and find the statistics.
@@ -145,8 +148,16 @@ class Region(Pin):
             self.u16[4 * c + 3] = other
 
     def whole(self, number: object) -> int:
-        """``number`` as a whole number, kept within 64 bits; TypeError if it is none."""
-        return max(-_LIMIT, min(operator.index(number), _LIMIT))  # type: ignore[arg-type]
+        """``number`` as a whole number, TypeError if it is none.
+
+        What does not fit in 64 bits is cut to what does, a power of two to a power of two.
+        """
+        value = operator.index(number)  # type: ignore[arg-type]
+        if -_LIMIT <= value < _LIMIT:
+            return value
+        if value < 0:
+            return 1 - _LIMIT
+        return _LIMIT - 1 if value & (value - 1) else _LIMIT >> 1
 
     def top_bit(self, x: int) -> int:
         """The position of the highest set bit of ``x`` > 0."""

@@ -10,7 +10,7 @@ COMPILED = True
 
 
 cdef class Pin:
-    def hold(self, buffer):
+    def _hold(self, buffer):
         if self._held:
             raise ValueError("already holds a buffer")
         PyObject_GetBuffer(buffer, &self._buffer, PyBUF_SIMPLE | PyBUF_WRITABLE)
@@ -18,7 +18,7 @@ cdef class Pin:
         self.size_bytes = self._buffer.len
         self.u8 = <unsigned char *> self._buffer.buf
 
-    def let_go(self):
+    def _let_go(self):
         if self._held:
             self._held = False
             self.u8 = NULL
@@ -35,7 +35,7 @@ cdef class Pin:
 
 cdef class Column(Pin):
     def __init__(self, buffer):
-        self.hold(buffer)
+        self._hold(buffer)
         self.i8 = <signed char *> self.u8
         self.i32 = <int *> self.u8
         self.i64 = <long long *> self.u8

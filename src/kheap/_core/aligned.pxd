@@ -9,11 +9,11 @@ from kheap._core.heap cimport ChunkHeap
 
 cdef class AlignedHeap(ChunkHeap):
     cdef readonly i64 sought
-    cdef i64 sought_align, sought_rewind
+    cdef i64 sought_align, sought_rewind, sought_step
 
     @cython.locals(found=i64)
     cdef i64 take_aligned(self, i64 request_bytes, i64 align) noexcept nogil
-    @cython.locals(rewind=i64, step=i64, found=i64)
+    @cython.locals(rewind=i64, step=i64)
     cdef i64 seek(self, i64 request_bytes, i64 align) noexcept nogil
     @cython.final
     @cython.locals(size=i64, memory=i64, place=i64, c=i64, end=i64, stop=i64, freed=i64)
@@ -33,7 +33,7 @@ cdef class AlignedHeap(ChunkHeap):
     @cython.locals(right=i64, end=i64, rest=i64, freed=i64)
     cdef inline void grow(self, i64 c, i64 size, i64 units, i64 right_size) noexcept nogil
     @cython.final
-    @cython.locals(held=i64, moved=i64)
+    @cython.locals(found=i64, held=i64, moved=i64)
     cdef inline i64 move(self, i64 c, i64 offset, i64 request_bytes, i64 align) noexcept nogil
 
     @cython.locals(c=i64)

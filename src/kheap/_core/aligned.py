@@ -20,6 +20,7 @@ class AlignedHeap(ChunkHeap):
         """As :meth:`take`, for ``align`` other than 0."""
         found = self.seek(request_bytes, align)
         if found > 0:
+            self.grain = min(self.grain, self.sought_step)
             return self.place_aligned(found, request_bytes, self.sought_align, self.sought_rewind)
         if found == 0:
             self.bucket_turn()
@@ -52,10 +53,8 @@ class AlignedHeap(ChunkHeap):
             self.sought = self.units_for(request_bytes, align - step if align > step else 0)
         if self.sought == 0:
             return 0
-        found = self.bucket_find(self.sought)
-        if found > 0 and step < self.grain:
-            self.grain = step
-        return found
+        self.sought_step = step
+        return self.bucket_find(self.sought)
 
     def place_aligned(self, found: int, request_bytes: int, align: int, rewind: int) -> int:
         """Put a block into free chunk ``found``: cut off what lies before and behind it."""
@@ -173,6 +172,13 @@ class AlignedHeap(ChunkHeap):
         """Allocate elsewhere, copy, free; nothing has changed where that fails."""
         if self.release(c, 0) < 0:
             return -1
+        # In a corrupt heap a list may lead into the very block that is to be moved.
+        found = self.seek(request_bytes, align)
+        if found < 0:
+            return found
+        self.turned = 0
+        if found < c + self.chunk_size(c) and c < found + self.chunk_size(found):
+            return self.corrupt(found, 8)
         held = self.usable(c, offset)
         moved = self.take(request_bytes, align)
         if moved > 0:

@@ -1,7 +1,7 @@
 """The heap's calls: what Python calls in a hot loop, straight into the engine.
 
-It owns the conversion of arguments and answers, and nothing else, so that an alloc from
-Python costs one call.  ``kheap.SysHeap`` derives from it and fills in what happens off the
+It owns the init of a heap and the conversion of arguments and answers, so that an alloc
+from Python costs one call.  ``kheap.SysHeap`` derives from it and fills in what happens off the
 straight path: the ``_refuse`` hooks turn refusals into exceptions, the ``_watched`` ones
 call listeners and validate before each operation where the profile asks for it.
 """
@@ -17,6 +17,40 @@ __all__ = ["HeapCalls"]
 
 class HeapCalls(AlignedHeap):
     """The calls of an unsynchronised heap; see :class:`kheap.SysHeap`."""
+
+    def _unplace(self) -> None:
+        """Let the region's memory go; the heap is closed."""
+        self.state = 0
+        self.watched = False
+        self.unaim()
+
+    def _plant(self) -> None:
+        """Write an empty heap. In Zephyr: ``sys_heap_init()``."""
+        self.grain = self.hdr
+        self.u32[2] = self.n
+        self.u32[3] = 0
+        for i in range(3):
+            self.stat_set(i, 0)
+        for b in range(self.nb):
+            self.u32[self.table + b] = 0
+        self.set_left(0, 0)
+        self.set_size(0, self.c0, 1)
+        self.set_left(self.c0, self.c0)
+        self.set_size(self.c0, self.n - self.c0, 0)
+        self.set_left(self.n, self.n - self.c0)
+        self.set_size(self.n, 0, 1)
+        if self.trail:
+            self.canary_write(0, self.c0)
+        self.bucket_add(self.c0, self.n - self.c0)
+        self.stat_change(self.counted(self.n - self.c0), 0)
+
+    def _announcing(self, now: bool) -> None:
+        """Whether listeners are being called: the heap cannot be used meanwhile."""
+        self.state = 2 if now else 1
+
+    def _watch_calls(self, now: bool) -> None:
+        """Whether calls go through the `_watched` hooks."""
+        self.watched = now
 
     def alloc(self, request_bytes: int, *, align: int = 0) -> int:
         """Allocate ``request_bytes`` bytes; returns their offset from the region's first byte.

@@ -8,17 +8,14 @@ from kheap._core._native cimport Region, i64
 
 cdef class ChunkHeap(Region):
     cdef readonly i64 start, n, c0, m, nb, hdr, trail, loops, checks, fault, fault_chunk
-    cdef public i64 state
+    cdef readonly i64 state
     cdef readonly i64 uncounted
     cdef i64 table, phase, padding, limit, grain, turned, turned_bucket
     cdef bint clamps, gap_counts, event_gap
     cdef unsigned long long address, ones, salt, poison
-    cdef public bint watched
+    cdef readonly bint watched
 
-    cpdef place(self, layout, geometry, base_address)
-    cpdef unplace(self)
-    @cython.locals(i=i64, b=i64)
-    cpdef plant(self)
+    cpdef _place(self, layout, geometry, base_address)
 
     @cython.final
     cdef inline i64 chunk_size(self, i64 c) noexcept nogil
@@ -79,7 +76,7 @@ cdef class ChunkHeap(Region):
     @cython.locals(c=i64, answer=i64)
     cdef i64 give(self, i64 offset) noexcept nogil
     @cython.final
-    @cython.locals(units=i64, right=i64, field=i64, right_units=i64, left_units=i64, left=i64, total=i64, freed=i64, start=i64)
+    @cython.locals(units=i64, right=i64, field=i64, right_units=i64, left_units=i64, left=i64)
     cdef inline i64 release(self, i64 c, bint write) noexcept nogil
     @cython.final
     cdef inline i64 free_holds(self, i64 c, i64 units) noexcept nogil
@@ -100,3 +97,6 @@ cdef class ChunkHeap(Region):
     @cython.final
     @cython.locals(b=i64)
     cdef inline void bucket_replace(self, i64 c, i64 units, i64 other, i64 other_units) noexcept nogil
+    @cython.final
+    @cython.locals(right=i64, start=i64, total=i64, taken=i64)
+    cdef inline void chunk_merge(self, i64 c, i64 units, i64 left_units, i64 right_units) noexcept nogil

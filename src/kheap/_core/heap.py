@@ -33,7 +33,7 @@ __all__ = ["ChunkHeap"]
 class ChunkHeap(Region):
     """A heap over a held region; see the module's head."""
 
-    def place(self, layout: Layout, geometry: Geometry, base_address: int) -> None:
+    def _place(self, layout: Layout, geometry: Geometry, base_address: int) -> None:
         """Take a layout and a geometry on; the region is only looked at."""
         stat_bytes = 3 * layout.word_bytes if layout.stats else 0
         first, end = geometry.chunk0_units, geometry.end_chunk
@@ -55,7 +55,7 @@ class ChunkHeap(Region):
         self.padding = self.hdr + 7 + 8 * self.trail
         self.limit = 8 * self.n
         self.address = (base_address + self.start) & 0xFFFFFFFFFFFFFFFF
-        self.phase = self.address & 0xFFFFFFFFFFF
+        self.phase = self.address & 0x3FFFFFFFFFFFFFFF
         self.ones = (1 << 64) - 1
         self.salt = 0x5A6B7C8D9EAFB0C1
         self.poison = 0xDEADBEEFDEADBEEF
@@ -64,35 +64,8 @@ class ChunkHeap(Region):
         self.watched = False
         self.state = 1
 
-    def unplace(self) -> None:
-        """Let the region's memory go; the heap is closed."""
-        self.state = 0
-        self.unaim()
-
-    def plant(self) -> None:
-        """Write an empty heap. In Zephyr: ``sys_heap_init()``."""
-        self.grain = self.hdr
-        self.u32[2] = self.n
-        self.u32[3] = 0
-        for i in range(3):
-            self.stat_set(i, 0)
-        for b in range(self.nb):
-            self.u32[self.table + b] = 0
-        self.set_left(0, 0)
-        self.set_size(0, self.c0, 1)
-        self.set_left(self.c0, self.c0)
-        self.set_size(self.c0, self.n - self.c0, 0)
-        self.set_left(self.n, self.n - self.c0)
-        self.set_size(self.n, 0, 1)
-        if self.trail:
-            self.canary_write(0, self.c0)
-        self.bucket_add(self.c0, self.n - self.c0)
-        self.stat_change(self.counted(self.n - self.c0), 0)
-
     def chunk_size(self, c: int) -> int:
         return self.chunk_field(c) >> 1
-
-    # ------------------------------------------------------------------ statistics
 
     def counted(self, units: int) -> int:
         """Bytes of a chunk as this release's statistics count them."""
@@ -101,8 +74,6 @@ class ChunkHeap(Region):
     def counted_free(self, units: int) -> int:
         """As :meth:`counted`; 0 for an undersized chunk, which is in no statistic."""
         return 8 * units - self.uncounted if units >= self.m else 0
-
-    # ------------------------------------------------------------------ canaries
 
     def canary(self, c: int, units: int) -> int:
         return ((self.address + 8 * c) & self.ones) ^ units ^ self.salt
@@ -114,8 +85,6 @@ class ChunkHeap(Region):
         """Whether chunk ``c``, whose size is known to fit, has its canary."""
         units = self.chunk_size(c)
         return self.quad_get(self.start + 8 * (c + units - 1)) == self.canary(c, units)
-
-    # ------------------------------------------------------------------ reading half
 
     def corrupt(self, c: int, invariant: int) -> int:
         self.fault_chunk = c
@@ -189,13 +158,13 @@ class ChunkHeap(Region):
             return self.corrupt(c, 7)
         if c + units > self.n:
             return self.corrupt(c, 5)
+        if (rest & 7) + self.hdr >= 8 * (units - self.trail):
+            return self.no_block(2)
         if not self.sides_hold(c, units):
             return self.corrupt(c, 1)
         if self.trail and not self.canary_holds(c):
             return self.corrupt(c, 10)
         return c
-
-    # ------------------------------------------------------------------ buckets
 
     def bucket_head(self, b: int) -> int:
         return self.u32[self.table + b]
@@ -315,8 +284,6 @@ class ChunkHeap(Region):
         self.bucket_remove(c, units)
         self.bucket_add(other, other_units)
 
-    # ------------------------------------------------------------------ alloc
-
     def chunk_split(self, c: int, right: int, end: int) -> None:
         """Cut ``c``, which ends at ``end``, into two free chunks; the second is ``right``."""
         self.set_size(c, right - c, 0)
@@ -386,8 +353,6 @@ class ChunkHeap(Region):
         """As :meth:`take`, for ``align`` other than 0; ``aligned.py`` has it."""
         return -4
 
-    # ------------------------------------------------------------------ free
-
     def give(self, offset: int) -> int:
         """Free the block at ``offset``; its chunk, or a refusal."""
         c = self.locate(offset)
@@ -414,26 +379,29 @@ class ChunkHeap(Region):
                 return self.corrupt(left, 10)
         elif self.free_holds(left, left_units) < 0:
             return -1
-        total = left_units + units + right_units
-        if not self.ring_holds(total):
+        if not self.ring_holds(left_units + units + right_units):
             return self.corrupt(c, 8)
-        if not write:
-            return c
+        if write:
+            self.chunk_merge(c, units, left_units, right_units)
+        return c
+
+    def chunk_merge(self, c: int, units: int, left_units: int, right_units: int) -> None:
+        """The writing half of :meth:`release`; a neighbour that stays out has 0 units."""
+        right = c + units
+        start = c - left_units
+        total = left_units + units + right_units
         if self.trail:
             self.quad_set(self.start + 8 * (right - 1), self.poison)
-        freed = self.counted(total)
         self.set_size(c, units + right_units, 0)
-        start = c - left_units
         if left_units:
             if right_units:
                 self.bucket_remove(right, right_units)
-            self.bucket_replace(left, left_units, start, total)
-            self.set_size(left, total, 0)
+            self.bucket_replace(start, left_units, start, total)
+            self.set_size(start, total, 0)
         elif right_units:
             self.bucket_replace(right, right_units, start, total)
         else:
             self.bucket_add(start, total)
         self.set_left(start + total, total)
-        freed -= self.counted_free(right_units) + self.counted_free(left_units)
-        self.stat_change(freed, -self.counted(units))
-        return c
+        taken = self.counted_free(right_units) + self.counted_free(left_units)
+        self.stat_change(self.counted(total) - taken, -self.counted(units))

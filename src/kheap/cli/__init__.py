@@ -78,4 +78,8 @@ class _Version(argparse.Action):
         from kheap._core._native import COMPILED
 
         build = "compiled" if COMPILED else "pure Python: no C compiler at installation"
-        parser.exit(0, f"kheap {metadata.version('kheap')} ({build})\n")
+        try:
+            version = metadata.version("kheap")
+        except metadata.PackageNotFoundError:
+            version = "not installed"
+        parser.exit(0, f"kheap {version} ({build})\n")

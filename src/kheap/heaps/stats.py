@@ -147,6 +147,11 @@ class Verdict(str):
         self.explanation = self._explain()
         return self
 
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, int]]:
+        """What makes the verdict again, for pickle and copy."""
+        names = ("request_bytes", "align", "needed_bytes", "free_bytes", "largest_free_bytes")
+        return (str(self),), {name: getattr(self, name) for name in names}
+
     @property
     def verdict(self) -> str:
         """The word as a plain string."""

@@ -8,9 +8,8 @@ of what lies in the heap.  The operations themselves are the engine's
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from kheap._core.calls import HeapCalls
@@ -81,14 +80,16 @@ class SysHeap(HeapCalls):
         profile: Profile = Profile(),  # noqa: B008  (frozen)
         base_address: int | None = None,
     ) -> None:
+        if isinstance(region, int):
+            region = _fresh_region(region, profile, base_address or 0)
         self._take_region(region, base_address)
         try:
             geometry = plan(profile.layout(), self.base_address, self.size_bytes)
         except ValueError:
-            self.let_go()
+            self.close()
             raise
         self._settle(profile, geometry)
-        self.plant()
+        self._plant()
 
     @classmethod
     def open(
@@ -119,14 +120,10 @@ class SysHeap(HeapCalls):
             raise
         return heap
 
-    def _take_region(self, region: Buffer | int, base_address: int | None) -> None:
-        if isinstance(region, int):
-            if region < 0:
-                raise ValueError(f"region of {region} bytes: the size is negative")
-            region = bytearray(region)
+    def _take_region(self, region: Buffer, base_address: int | None) -> None:
         if base_address is not None and not 0 <= base_address < 1 << 64:
             raise ValueError(f"base_address {base_address:#x} is not an address of 64 bits")
-        self.hold(region)
+        self._hold(region)
         self.region = memoryview(region).cast("B")
         self.base_address = self.real_address() if base_address is None else base_address
         self._listeners = []
@@ -134,7 +131,7 @@ class SysHeap(HeapCalls):
     def _settle(self, profile: Profile, geometry: Geometry) -> None:
         self.profile = profile
         self.geometry = geometry
-        self.place(profile.layout(), geometry, self.base_address)
+        self._place(profile.layout(), geometry, self.base_address)
         self._watch()
 
     def _recognise(self, profile: Profile | None) -> None:
@@ -151,7 +148,7 @@ class SysHeap(HeapCalls):
                 return
             if walk.visits > reached:
                 best, reached = candidate, walk.visits
-            self.unplace()
+            self._unplace()
         if best is None:
             raise HeapCorruption(
                 f"no heap is found at byte {start} of these {self.size_bytes} bytes,"
@@ -167,11 +164,15 @@ class SysHeap(HeapCalls):
         """Give the region's buffer back; the heap's bytes stay as they are.
 
         Views handed out keep the buffer alive until they are released themselves.
+
+        Raises:
+            RuntimeError: It is called from a listener.
         """
-        self.watched = False
-        self.unplace()
+        if self.state == _ANNOUNCING:
+            self._require_open()
+        self._unplace()
         self.region.release()
-        self.let_go()
+        self._let_go()
 
     def __enter__(self) -> Self:
         """The heap itself; :meth:`close` is called at the end."""
@@ -239,6 +240,7 @@ class SysHeap(HeapCalls):
                 self._raise_corruption(c, fault)
             size = self.units_of(c)
             yield Chunk(c, self.start + 8 * c, size, self._state_of(c, size), left)
+            self._require_open()
             left, c = c, c + size
         yield Chunk(c, self.start + 8 * c, 0, "end", left)
 
@@ -253,6 +255,7 @@ class SysHeap(HeapCalls):
         """All size classes, smallest first, with their rings. Raises HeapCorruption."""
         walk = self._walked(rings=True)
         for b in range(self.nb):
+            self._require_open()
             yield Bucket(b, (1 << b) - 1 + self.m, self._ring(b), walk.bucket_largest[b])
 
     def _ring(self, b: int) -> tuple[int, ...]:
@@ -330,28 +333,31 @@ class SysHeap(HeapCalls):
 
         In Zephyr: ``heap_listener_register()`` (3.0 on).
         """
+        self._require_open()
         self._listeners.append(callback)
         self._watch()
 
     def remove_listener(self, callback: Listener) -> None:
         """Call it no more. ValueError if it was not added."""
+        self._require_open()
         self._listeners.remove(callback)
         self._watch()
 
     def _watch(self) -> None:
-        self.watched = bool(self._listeners) or self.profile.hardening == "extreme"
+        self._watch_calls(bool(self._listeners) or self.profile.hardening == "extreme")
 
     def _announce(self, *events: tuple[str, int, int]) -> None:
-        self.state = _ANNOUNCING
+        self._announcing(True)
         try:
             for event in events:
                 for listener in self._listeners:
                     try:
                         listener(*event)
                     except Exception as error:
-                        _unraisable(error, listener)
+                        error.add_note(f"raised by heap listener {listener!r}")
+                        _Unraisable(error)
         finally:
-            self.state = _OPEN
+            self._announcing(False)
 
     def _event_bytes(self, offset: int) -> int:
         """Bytes an event gives for a block; -1 where there is none, or it cannot be freed."""
@@ -436,13 +442,19 @@ class SysHeap(HeapCalls):
         )
 
 
-def _unraisable(error: Exception, listener: Listener) -> None:
-    sys.unraisablehook(
-        SimpleNamespace(
-            exc_type=type(error),
-            exc_value=error,
-            exc_traceback=error.__traceback__,
-            err_msg="Exception ignored in heap listener",
-            object=listener,
-        )
-    )
+def _fresh_region(size_bytes: int, profile: Profile, base_address: int) -> bytearray:
+    """So many zero bytes, once it is known that a heap fits in them."""
+    if size_bytes < 0:
+        raise ValueError(f"region of {size_bytes} bytes: the size is negative")
+    plan(profile.layout(), base_address, size_bytes)
+    return bytearray(size_bytes)
+
+
+class _Unraisable:
+    """Tells :func:`sys.unraisablehook` of an error, as only a finaliser can."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __del__(self) -> None:
+        raise self.error

@@ -13,16 +13,24 @@ __all__ = ["judge"]
 
 
 def judge(
-    heap: HeapCalls, request_bytes: int, align: int, *, free_bytes: int, largest_free_bytes: int
+    heap: HeapCalls,
+    request_bytes: int,
+    align: int,
+    *,
+    free_bytes: int,
+    largest_free_bytes: int,
+    refused: bool = False,
 ) -> Verdict:
     """The verdict on a request that the heap's arguments checks let pass.
 
     ``free_bytes`` and ``largest_free_bytes`` are the heap's, as its statistics count them.
+    ``refused``: the heap has just refused it; its search has moved a bucket's head, so that
+    another one might find what it missed.
     """
     found = heap.probe(request_bytes, align)
     sought = heap.sought
     if found > 0:
-        word = "fits"
+        word = "search_limit" if refused else "fits"
     elif request_bytes and sought == 0 and request_bytes >> 3 < heap.n:
         word = "faults"
     elif 0 < sought <= (largest_free_bytes + heap.uncounted) // 8:

@@ -77,7 +77,9 @@ def replay_lines(replay: Replay, *, ascii_only: bool = False) -> list[Line]:
     for part in replay.heaps:
         lines += ["", *_heap_lines(part, ascii_only)]
     speed = f"{replay.ops:,} ops in {replay.elapsed_s:.3g} s, {replay.ops_per_second:,.0f} ops/s"
-    build = "" if COMPILED else "; pure build: install with a C compiler for 50 to 100 times that"
+    build = (
+        "" if COMPILED else "; pure build: install with a C compiler for about a hundred times that"
+    )
     return [*lines, "", _line("speed", speed + build)]
 
 

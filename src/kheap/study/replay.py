@@ -352,6 +352,7 @@ class _Driver:
             align,
             free_bytes=heap.stat(0),
             largest_free_bytes=heap.largest_free_bytes(),
+            refused=True,
         )
         part.failures.append(Failure(i, OP_NAMES[trace.op[i]], trace.id[i], verdict))
 

@@ -27,7 +27,7 @@ else:
 #: The longest line that is read; a usual one has 20 to 200 bytes, a header a few thousand.
 MAX_LINE_BYTES = 1 << 20
 
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 16  # small enough that the objects made of a batch stay in the cache
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -52,7 +52,7 @@ class Lines:
 
     Attributes:
         path: The file, as the caller named it.
-        head: What the file begins with, unpacked: up to 256 KiB.
+        head: What the file begins with, unpacked: up to 64 KiB.
         skipped: Lines refused so far; stays 0 unless ``lenient``.
     """
 
@@ -64,7 +64,7 @@ class Lines:
         self.head = self._read().removeprefix(_UTF8_MARK)
 
     def batches(self) -> Iterator[tuple[int, list[bytes]]]:
-        """All lines, once, some thousands at a time: the number of the first, and each one.
+        """All lines, once, some thousand at a time: the number of the first, and each one.
 
         Numbers are from 1; lines are without their ends.  A line that is too long is refused,
         and then stands as an empty one.

@@ -215,3 +215,24 @@ def test_recorded_request_for_nothing_gets_no_memory():
     assert [failure.op_index for failure in replay.failures] == [0, 1]
     assert replay.failures[0].verdict.explanation == "0 bytes: Zephyr answers NULL"
     assert replay.heaps[0].final.used_count == 0
+
+
+def test_a_request_that_the_search_missed_is_told_so():
+    """The failed search moves the bucket's head, so that the next one would find the chunk."""
+    trace = kheap.Trace()
+    for id, size in enumerate((36, 4, 36, 4, 36, 4, 52, 4)):
+        trace.add(ALLOC, id, size)
+    fill = 100
+    while kheap.replay(trace, 1024, profile=SMALL).failed == 0:
+        trace.add(ALLOC, fill, 4)
+        fill += 1
+    last = trace.op.pop()
+    for column in (trace.id, trace.size, trace.align, trace.heap, trace.time, trace.thread,
+                   trace.caller, trace.result):  # fmt: skip
+        column.pop()
+    assert last == ALLOC
+    for id in (0, 2, 4, 6):
+        trace.add(FREE, id)
+    trace.add(ALLOC, 50, 52)
+    (failure,) = kheap.replay(trace, 1024, profile=SMALL).failures
+    assert failure.verdict == "search_limit"

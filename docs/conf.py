@@ -1,0 +1,76 @@
+"""Sphinx's settings: the pages are plain Markdown that also reads well unrendered.
+
+The table of contents is added here, not in ``index.md``, where it would show as code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+project = "kheap"
+author = "the kheap authors"
+copyright = "2026, the kheap authors"
+
+extensions = ["myst_parser"]
+html_theme = "furo"
+html_title = "kheap"
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+nitpicky = True
+# Links to files beside docs/ lead out of what is rendered; tests/docs checks that they exist.
+suppress_warnings = ["myst.xref_missing"]
+
+CONTENTS = """
+
+```{toctree}
+:hidden:
+:caption: %s
+
+%s
+```
+"""
+SECTIONS = (
+    ("Tutorial", ("tutorial/first-replay",)),
+    (
+        "How to",
+        (
+            "how-to/replay-your-own-trace",
+            "how-to/allocate-in-a-buffer",
+            "how-to/find-out-why-it-failed",
+            "how-to/check-a-heap-image",
+        ),
+    ),
+    (
+        "Reference",
+        (
+            "reference/cli",
+            "reference/python",
+            "reference/trace-formats",
+            "reference/verdicts",
+            "reference/releases",
+            "reference/differences",
+        ),
+    ),
+    (
+        "Explanation",
+        ("explanation/layout", "explanation/fragmentation", "explanation/engine"),
+    ),
+    ("More", ("glossary", "adr/README")),
+)
+DECISIONS = ("adr/README", "[0-9]*")
+
+
+def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
+    """Put the table of contents at the end of the front page, and of the list of decisions."""
+    if page == "index":
+        source[0] += "".join(CONTENTS % (title, "\n".join(pages)) for title, pages in SECTIONS)
+    elif page == DECISIONS[0]:
+        source[0] += f"\n\n```{{toctree}}\n:hidden:\n:glob:\n\n{DECISIONS[1]}\n```\n"
+
+
+def setup(app: Sphinx) -> None:
+    """Let Sphinx call us."""
+    app.connect("source-read", add_contents)

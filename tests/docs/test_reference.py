@@ -1,0 +1,229 @@
+"""The reference pages name what there is: options, names, formats, releases, verdicts."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import inspect
+import re
+
+import pytest
+
+import kheap
+from docs.pages import DOCS, blocks, code_words, read, rows, section
+from kheap._core.chunk import INVARIANTS, Layout
+from kheap.cli import _parser
+from kheap.profile import HARDENING_LEVELS, RELEASES
+from kheap.study.replay import Failure, HeapReplay, Timeline
+from kheap.trace import FORMATS, HeapInit, TraceHeap
+
+REFERENCE = DOCS / "reference"
+CLI, PYTHON, FORMAT_PAGE = (
+    REFERENCE / name for name in ("cli.md", "python.md", "trace-formats.md")
+)
+
+
+# ---------------------------------------------------------------------- command line
+
+
+def subparsers():
+    (action,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return action.choices
+
+
+def option_rows(parser):
+    """The rows of a parser's table, as the page writes them."""
+    found = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            continue
+        names = ", ".join(action.option_strings) or action.metavar
+        if action.option_strings and action.nargs != 0:
+            names += " " + (action.metavar or action.dest.upper())
+        found.append([f"`{names}`", action.help])
+    return found
+
+
+def documented_rows(text):
+    return [row for row in rows(text) if re.match(r"`(-|[A-Z]+`)", row[0])]
+
+
+def test_options_of_kheap():
+    text = read(CLI).partition("\n## ")[0]
+    assert documented_rows(text) == option_rows(_parser())
+
+
+def test_every_command_has_a_section():
+    names = re.findall(r"^## kheap (\w+)$", read(CLI), re.MULTILINE)
+    assert names == list(subparsers())
+
+
+@pytest.mark.parametrize("name", sorted(subparsers()))
+def test_options_of_a_command(name):
+    parser, text = subparsers()[name], section(CLI, f"kheap {name}")
+    assert documented_rows(text) == option_rows(parser)
+    assert f"\n{parser.description}\n" in text
+
+
+# ---------------------------------------------------------------------- Python
+
+
+@pytest.mark.parametrize("name", kheap.__all__)
+def test_every_public_name_is_there(name):
+    text = read(PYTHON)
+    assert re.search(rf"^## {name}$", text, re.MULTILINE) or f"| `{name}` |" in text
+
+
+def own_names(cls):
+    return {name for name in vars(cls) if not name.startswith("_")}
+
+
+def test_every_call_of_sys_heap_is_there():
+    text = section(PYTHON, "SysHeap")
+    face = ("alloc", "try_alloc", "realloc", "free", "usable_bytes")
+    words = set(re.findall(r"\w+", " ".join(code_words(text))))
+    assert {*own_names(kheap.SysHeap), *face} - {"geometry"} <= words
+
+
+@pytest.mark.parametrize(
+    ("heading", "cls"),
+    [
+        ("Profile", kheap.Profile),
+        ("Trace", kheap.Trace),
+        ("Trace", HeapInit),
+        ("Trace", TraceHeap),
+        ("Replay", kheap.Replay),
+        ("Replay", HeapReplay),
+        ("Replay", Failure),
+        ("Replay", Timeline),
+        ("HeapStats", kheap.HeapStats),
+        ("Fragmentation", kheap.Fragmentation),
+        ("Chunk", kheap.Chunk),
+        ("Bucket", kheap.Bucket),
+    ],
+)
+def test_every_field_is_there(heading, cls):
+    text = section(PYTHON, heading)
+    fields = {field.name for field in dataclasses.fields(cls)} | own_names(cls)
+    words = set(re.findall(r"\w+", " ".join(code_words(text))))
+    assert fields - {"timeline_of", "from_walk"} <= words
+
+
+@pytest.mark.parametrize("name", ["SysHeap", "Profile", "read_trace", "replay"])
+def test_signatures(name):
+    """The line that shows a call has its arguments, in order, with their defaults."""
+    line = re.search(rf"^    kheap\.{name}\((.*)\)$", section(PYTHON, name), re.MULTILINE)[1]
+    shown = inspect.signature(eval(f"lambda {line}: 0", {"Profile": kheap.Profile}))
+    actual = inspect.signature(getattr(kheap, name))
+    assert [(p.name, p.kind, p.default) for p in shown.parameters.values()] == [
+        (p.name, p.kind, p.default) for p in actual.parameters.values()
+    ]
+
+
+def test_errors():
+    fields = {row[0].strip("`"): code_words(row[3]) for row in rows(section(PYTHON, "Errors"))}
+    for name, attributes in fields.items():
+        assert issubclass(getattr(kheap, name), kheap.KheapError)
+        arguments = inspect.getfullargspec(getattr(kheap, name).__init__).args[2:]
+        assert attributes == arguments if attributes else True
+    assert set(fields) == {
+        name
+        for name in kheap.__all__
+        if isinstance(value := getattr(kheap, name), type) and issubclass(value, Exception)
+    }
+
+
+# ---------------------------------------------------------------------- trace formats
+
+
+def sample(name):
+    """The sample of a format: the first block of text in its section."""
+    return re.search(r"^```text\n(.*?)^```$", section(FORMAT_PAGE, name), re.M | re.S)[1]
+
+
+def test_every_format_is_there():
+    assert re.findall(r"^## (\w+)$", read(FORMAT_PAGE), re.MULTILINE) == list(FORMATS)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_samples(name, tmp_path):
+    path = tmp_path / "sample"
+    path.write_text(sample(name), encoding="utf-8")
+    trace = kheap.read_trace(path)
+    assert trace.format == name
+    assert trace.skipped == 0
+    assert len(trace) == {"syslog": 4, "mtrace": 7, "valgrind": 7}.get(name, 5)
+    replay = kheap.replay(trace, None if trace.inits else 4096)
+    assert replay.failed == 0
+    assert replay.heaps[0].final.used_count == (1 if name == "syslog" else 0)
+    if trace.inits:
+        assert replay.first_difference() is None
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_has(name, tmp_path):
+    """The table at the head of the page."""
+    (cells,) = (row[3:] for row in rows(read(FORMAT_PAGE)) if row[0] == f"[`{name}`](#{name})")
+    path = tmp_path / "sample"
+    path.write_text(sample(name), encoding="utf-8")
+    trace = kheap.read_trace(path)
+    found = [
+        any(trace.align),
+        any(trace.time),
+        any(i >= 0 for i in trace.thread),
+        any(i >= 0 for i in trace.caller),
+        any(address > 0 for address in trace.result),
+    ]
+    claimed = [cell == "yes" for cell in cells]
+    assert [had <= said for had, said in zip(found, claimed, strict=True)] == [True] * 5
+
+
+def test_every_note_is_there():
+    text = section(FORMAT_PAGE, "All formats")
+    modules = ("_blocks", "_columns", "_rep", "_syslog", "_valgrind", "_rows_json")
+    for module in modules:
+        for name, note in vars(importlib.import_module(f"kheap.trace.{module}")).items():
+            if name.startswith("NOTE_"):
+                assert note in text, f"{note!r} is not explained"
+
+
+# ---------------------------------------------------------------------- the rest
+
+
+def test_releases():
+    page = REFERENCE / "releases.md"
+    assert f"\n    {' '.join(RELEASES)}\n" in read(page)
+    switches = {word for row in rows(read(page)) for word in code_words(row[-1])}
+    fixed = {"word_bytes", "header", "alloc_loops"}
+    assert switches - {"version"} == set(Layout._fields) - fixed
+
+
+def test_hardening_levels():
+    text = section(PYTHON, "Profile")
+    assert ", ".join(f'"{level}"' for level in HARDENING_LEVELS) in text
+
+
+def test_verdicts():
+    told = [row[0] for row in rows(section(REFERENCE / "verdicts.md", "The words"))]
+    table = re.split(r"^=+ =+$", inspect.getdoc(kheap.Verdict), flags=re.MULTILINE)[1]
+    words = re.findall(r"^(\w+) +\S", table, re.MULTILINE)
+    assert sorted(told) == sorted(f"`{word}`" for word in words)
+    helps = rows(section(DOCS / "how-to" / "find-out-why-it-failed.md", "Ask before you allocate"))
+    assert {row[0] for row in helps} == set(told) - {"`fits`"}
+
+
+def test_invariants():
+    text = section(DOCS / "explanation" / "layout.md", "Invariants")
+    assert [row[0] for row in rows(text)] == list(INVARIANTS)
+    owner = importlib.import_module("kheap._core.chunk").__doc__
+    for name, rule in rows(text):
+        first_words = " ".join(rule.replace("`", "").split()[:4])
+        told = " ".join(owner.split())
+        assert f"{name} {first_words}".lower() in told.lower(), f"chunk.py tells {name} otherwise"
+
+
+def test_layout_picture_is_that_of_the_code():
+    picture = blocks(DOCS / "explanation" / "layout.md", "")[0][1]
+    owner = importlib.import_module("kheap._core.chunk").__doc__
+    assert picture.strip() in owner

@@ -1,0 +1,1 @@
+"""Properties that hold for all operations on all heaps, sound or broken."""
