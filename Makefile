@@ -57,7 +57,7 @@ lint: setup ## Formatting, types, layers, spelling
 	$(BIN)/ruff check src tests setup.py
 	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports
-	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint --max-line-length=110 src/kheap/_core/*.pxd src/kheap/_core/*.pyx
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint --max-line-length=110 --ignore=E301 src/kheap/_core/*.pxd src/kheap/_core/*.pyx
 	$(BIN)/codespell src tests docs README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/validate-pyproject pyproject.toml
 
