@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import kheap
-from property.broken import name_of
+from property.broken import name_of, outcome
+from property.defects import known_defect
 from property.strategies import ABSURD
 
 BASE = 0x20000000
@@ -291,3 +292,19 @@ def test_a_block_that_the_new_one_would_lie_on():
     heap.free(hole)
     heap.region[hole - 4 : hole] = (2 * 40).to_bytes(4, "little")
     unchanged(heap, lambda: heap.realloc(block, 104), kheap.HeapCorruption)
+
+
+@known_defect("the moved block is freed by a header that a stale link has led onto", on="pure")
+def test_a_link_into_the_header_of_the_block_that_is_moved():
+    """The ring that the remainder goes to names the unit before the block as its tail."""
+    profile = kheap.Profile(runtime_stats=False, hardening="none")
+    heap = kheap.SysHeap(8192, profile, BASE)
+    blocks = [heap.alloc(40) for _ in range(168)]
+    while heap.try_alloc(8) is not None:
+        pass
+    for index in (150, 151, 3):
+        heap.free(blocks[index])
+    stale, moved = blocks[3], blocks[-2]
+    heap.region[stale : stale + 4] = (moved // 8 - 2).to_bytes(4, "little")
+    kind, answer = outcome(lambda: heap.realloc(moved, 48))
+    assert kind in ("answer", "HeapCorruption"), answer
