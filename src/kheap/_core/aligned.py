@@ -34,6 +34,8 @@ class AlignedHeap(ChunkHeap):
         units at all mean that no search was made.
         """
         self.sought = 0
+        if self.state != 1:
+            return -5
         if request_bytes < 0:
             return -3
         if align < 0:
@@ -183,7 +185,8 @@ class AlignedHeap(ChunkHeap):
         moved = self.take(request_bytes, align)
         if moved > 0:
             self.copy(moved, offset, held if held < request_bytes else request_bytes)
-            self.release(c, 1)
+            # In a corrupt heap the new block's links may have changed the old one's header.
+            self.give(offset)
         return moved
 
     # ------------------------------------------------------------------ for replay

@@ -159,19 +159,19 @@ class HeapCalls(AlignedHeap):
 
     # What the face asks of the engine; answers are numbers, as in ``heap.py``.
 
-    def plain_alloc(self, request_bytes: int, align: int) -> int:
+    def _plain_alloc(self, request_bytes: int, align: int) -> int:
         """:meth:`alloc` without listeners; 0 for no memory, or a refusal."""
         return self.take(self.whole(request_bytes), self.whole(align))
 
-    def plain_free(self, offset: int) -> int:
+    def _plain_free(self, offset: int) -> int:
         """:meth:`free` without listeners; a refusal below 0."""
         return self.give(self.whole(offset))
 
-    def plain_realloc(self, offset: int, request_bytes: int, align: int) -> int:
+    def _plain_realloc(self, offset: int, request_bytes: int, align: int) -> int:
         """:meth:`realloc` without listeners; 0 for no memory or after a free, or a refusal."""
         return self.resize(self.whole(offset), self.whole(request_bytes), self.whole(align))
 
-    def probe(self, request_bytes: int, align: int) -> int:
+    def _probe(self, request_bytes: int, align: int) -> int:
         """The chunk a request would be cut from, 0 for none, or a refusal; nothing is written.
 
         ``sought`` is then the number of units that were searched for, 0 for no search.
@@ -180,39 +180,39 @@ class HeapCalls(AlignedHeap):
         self.turned = 0
         return found
 
-    def chunk_of(self, offset: int) -> int:
+    def _chunk_of(self, offset: int) -> int:
         """The used chunk whose block is at ``offset``, or a refusal."""
         return self.locate(self.whole(offset))
 
-    def told_bytes(self, offset: int, c: int) -> int:
+    def _told_bytes(self, offset: int, c: int) -> int:
         """Bytes that a listener is told of the block at ``offset`` in used chunk ``c``."""
         return self.usable(c, offset) if self.event_gap else self.counted(self.chunk_size(c))
 
-    def units_of(self, c: int) -> int:
+    def _units_of(self, c: int) -> int:
         """The size of chunk ``c``, which lies within the heap."""
         return self.chunk_size(c)
 
-    def is_used(self, c: int) -> int:
+    def _is_used(self, c: int) -> int:
         """Whether chunk ``c``, which lies within the heap, is marked used."""
         return self.chunk_field(c) & 1
 
-    def head_of(self, b: int) -> int:
+    def _head_of(self, b: int) -> int:
         """The first chunk of bucket ``b``, 0 for none."""
         return self.bucket_head(b)
 
-    def next_of(self, c: int) -> int:
+    def _next_of(self, c: int) -> int:
         """The chunk behind listed chunk ``c`` in its ring."""
         return self.free_next(c)
 
-    def stat(self, i: int) -> int:
+    def _stat(self, i: int) -> int:
         """Statistic ``i``: 0 free, 1 allocated, 2 most allocated bytes."""
         return self.stat_get(i)
 
-    def largest_free_bytes(self) -> int:
+    def _largest_free_bytes(self) -> int:
         """Counted bytes of the largest listed free chunk, of a heap whose rings hold."""
         return self.largest_free()
 
-    def reset_stat_max(self) -> None:
+    def _reset_stat_max(self) -> None:
         """Let the most allocated bytes be the allocated ones."""
         self.stat_set(2, self.stat_get(1))
 

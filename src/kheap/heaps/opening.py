@@ -50,15 +50,16 @@ def found_geometry(head: bytes, size_bytes: int, start: int, profile: Profile) -
 def profiles_that_fit(head: bytes, size_bytes: int, start: int) -> Iterator[Profile]:
     """Profiles whose control block ``head`` could be, the more telling ones first.
 
-    Statistics and canaries can be verified, so layouts with them come first. Big headers
+    Statistics and canaries can be verified, so layouts with them come first; those of 4.2 and
+    4.3 count headers in, and are told from the others by that. Big headers
     without statistics look alike for 32 and 64 bits; 64 is tried first.
     """
     for hardening in ("full", "basic"):
-        for stats in (True, False):
+        for release, stats in (("4.4", True), ("4.3", True), ("4.4", False)):
+            if hardening == "full" and release != "4.4":
+                continue
             for bits, header in ((64, "auto"), (32, "big"), (32, "small")):
-                profile = Profile(
-                    bits=bits, header=header, runtime_stats=stats, hardening=hardening
-                )
+                profile = Profile(release, bits, header, stats, hardening=hardening)
                 try:
                     found_geometry(head, size_bytes, start, profile)
                 except HeapCorruption:

@@ -105,7 +105,7 @@ class SysHeap(HeapCalls):
         Args:
             region: Any writable, contiguous buffer (``bytearray(data)`` makes one).
             profile: Which Zephyr; None: the layout is detected, and the release taken to
-                be 4.4, since the bytes do not tell.
+                be 4.4, or 4.3 where the statistics count headers in; the bytes tell no more.
             base_address: As in the constructor.
 
         Raises:
@@ -187,6 +187,10 @@ class SysHeap(HeapCalls):
         """Close the heap."""
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: a second object would share the buffer."""
+        raise TypeError("a SysHeap cannot be copied or pickled; its region can")
+
     def __repr__(self) -> str:
         """The heap in a few words."""
         if not self.state:
@@ -201,10 +205,10 @@ class SysHeap(HeapCalls):
         Raises:
             InvalidFree, HeapCorruption: As for :meth:`free`.
         """
-        c = self.chunk_of(offset)
+        c = self._chunk_of(offset)
         if c < 0:
             self._refuse_free(c, offset)
-        end = self.start + 8 * (c + self.units_of(c) - self.trail)
+        end = self.start + 8 * (c + self._units_of(c) - self.trail)
         return self.region[offset:end]
 
     def stats(self) -> HeapStats:
@@ -213,7 +217,7 @@ class SysHeap(HeapCalls):
         Complexity: O(chunks). In Zephyr: ``sys_heap_runtime_stats_get()``.
         """
         walk = self._walked()
-        highest = self.stat(2) if self.profile.runtime_stats else None
+        highest = self._stat(2) if self.profile.runtime_stats else None
         return HeapStats.from_walk(walk, self.uncounted, 8 * self.n + self.hdr, highest)
 
     def reset_max(self) -> None:
@@ -222,7 +226,7 @@ class SysHeap(HeapCalls):
         In Zephyr: ``sys_heap_runtime_stats_reset_max()``.
         """
         self._require_open()
-        self.reset_stat_max()
+        self._reset_stat_max()
 
     def chunks(self) -> Iterator[Chunk]:
         """All chunks by address, from chunk 0 to the end marker.
@@ -238,7 +242,7 @@ class SysHeap(HeapCalls):
             fault = walk.chunk_fault(c) if c else walk.control_fault()
             if fault:
                 self._raise_corruption(c, fault)
-            size = self.units_of(c)
+            size = self._units_of(c)
             yield Chunk(c, self.start + 8 * c, size, self._state_of(c, size), left)
             self._require_open()
             left, c = c, c + size
@@ -247,23 +251,27 @@ class SysHeap(HeapCalls):
     def _state_of(self, c: int, units: int) -> str:
         if c == 0:
             return "control"
-        if self.is_used(c):
+        if self._is_used(c):
             return "used"
         return "free" if units >= self.m else "undersized"
 
     def buckets(self) -> Iterator[Bucket]:
         """All size classes, smallest first, with their rings. Raises HeapCorruption."""
         walk = self._walked(rings=True)
-        for b in range(self.nb):
+        records = [
+            Bucket(b, (1 << b) - 1 + self.m, self._ring(b), walk.bucket_largest[b])
+            for b in range(self.nb)
+        ]
+        for record in records:
             self._require_open()
-            yield Bucket(b, (1 << b) - 1 + self.m, self._ring(b), walk.bucket_largest[b])
+            yield record
 
     def _ring(self, b: int) -> tuple[int, ...]:
         members: list[int] = []
-        c = head = self.head_of(b)
+        c = head = self._head_of(b)
         while c and (c != head or not members):
             members.append(c)
-            c = self.next_of(c)
+            c = self._next_of(c)
         return tuple(members)
 
     def check(self) -> None:
@@ -310,7 +318,7 @@ class SysHeap(HeapCalls):
         if request_bytes < 0:
             self._refuse_alloc(-3, request_bytes, align)
         stats = self.stats()
-        answer = self.probe(request_bytes, align)
+        answer = self._probe(request_bytes, align)
         if answer < 0:
             self._refuse_alloc(answer, request_bytes, align)
         return judge(
@@ -361,8 +369,8 @@ class SysHeap(HeapCalls):
 
     def _event_bytes(self, offset: int) -> int:
         """Bytes an event gives for a block; -1 where there is none, or it cannot be freed."""
-        c = self.chunk_of(offset)
-        return -1 if c < 0 else self.told_bytes(offset, c)
+        c = self._chunk_of(offset)
+        return -1 if c < 0 else self._told_bytes(offset, c)
 
     def _before(self) -> None:
         """What "extreme" hardening does before each operation."""
@@ -373,7 +381,7 @@ class SysHeap(HeapCalls):
 
     def _watched_alloc(self, request_bytes: int, align: int) -> int:
         self._before()
-        offset = self.plain_alloc(request_bytes, align)
+        offset = self._plain_alloc(request_bytes, align)
         if offset > 0:
             self._announce(("alloc", offset, self._event_bytes(offset)))
         return offset
@@ -381,7 +389,7 @@ class SysHeap(HeapCalls):
     def _watched_free(self, offset: int) -> int:
         self._before()
         told = self._event_bytes(offset)
-        code = self.plain_free(offset)
+        code = self._plain_free(offset)
         if code >= 0:
             self._announce(("free", offset, told))
         return code
@@ -389,7 +397,7 @@ class SysHeap(HeapCalls):
     def _watched_realloc(self, offset: int, request_bytes: int, align: int) -> int:
         self._before()
         told, units = self._event_bytes(offset), self._units_at(offset)
-        moved = self.plain_realloc(offset, request_bytes, align)
+        moved = self._plain_realloc(offset, request_bytes, align)
         if moved == 0 and request_bytes == 0:
             self._announce(("free", offset, told))
         elif moved > 0 and (moved != offset or self._units_at(moved) != units):
@@ -397,8 +405,8 @@ class SysHeap(HeapCalls):
         return moved
 
     def _units_at(self, offset: int) -> int:
-        c = self.chunk_of(offset)
-        return -1 if c < 0 else self.units_of(c)
+        c = self._chunk_of(offset)
+        return -1 if c < 0 else self._units_of(c)
 
     # ------------------------------------------------------------------ refusals
 

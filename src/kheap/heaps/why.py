@@ -27,7 +27,7 @@ def judge(
     ``refused``: the heap has just refused it; its search has moved a bucket's head, so that
     another one might find what it missed.
     """
-    found = heap.probe(request_bytes, align)
+    found = heap._probe(request_bytes, align)
     sought = heap.sought
     if found > 0:
         word = "search_limit" if refused else "fits"
@@ -35,7 +35,7 @@ def judge(
         word = "faults"
     elif 0 < sought <= (largest_free_bytes + heap.uncounted) // 8:
         word = "search_limit"
-    elif align and heap.probe(request_bytes, 0) > 0:
+    elif align and heap._probe(request_bytes, 0) > 0:
         word = "alignment"
     elif sought == 0 or sought > heap.n - heap.c0:
         word = "too_big"

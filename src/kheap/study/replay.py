@@ -334,7 +334,7 @@ class _Driver:
                 self.progress(self.done, self.total)
         heap_column = self.trace.heap[part.start : part.stop]
         part.ops = len(heap_column) if only < 0 else heap_column.count(only)
-        part.peak_allocated_bytes = part.heap.stat(2)
+        part.peak_allocated_bytes = part.heap._stat(2)
         part.peak_offset_bytes = loop.peak_end
 
     def _failed(self, part: HeapReplay, i: int, answer: int) -> None:
@@ -350,8 +350,8 @@ class _Driver:
             heap,
             size,
             align,
-            free_bytes=heap.stat(0),
-            largest_free_bytes=heap.largest_free_bytes(),
+            free_bytes=heap._stat(0),
+            largest_free_bytes=heap._largest_free_bytes(),
             refused=True,
         )
         part.failures.append(Failure(i, OP_NAMES[trace.op[i]], trace.id[i], verdict))

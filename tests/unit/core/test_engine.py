@@ -47,8 +47,8 @@ def test_a_column_may_have_any_length(size):
 def test_whole_numbers_are_kept_within_64_bits(value):
     """Seen through an operation: larger numbers are as good as the largest."""
     heap = kheap.SysHeap(512)
-    assert heap.chunk_of(value) < 0
-    assert heap.chunk_of(value + (1 << 70)) < 0
+    assert heap._chunk_of(value) < 0
+    assert heap._chunk_of(value + (1 << 70)) < 0
 
 
 def test_a_loop_without_work_stays_where_it_is():
@@ -104,30 +104,30 @@ def test_without_the_layer_above_there_is_no_alignment():
 
 def test_answers_are_numbers():
     heap = kheap.SysHeap(512, base_address=BASE)
-    block = heap.plain_alloc(40, 0)
-    assert heap.plain_alloc(0, 0) == heap.plain_alloc(5000, 0) == 0
-    assert heap.plain_alloc(-1, 0) == heap.plain_realloc(block, -1, 0) == -3
-    assert heap.plain_alloc(8, 7) == heap.plain_realloc(block, 8, 7) == -4
-    assert heap.plain_realloc(block, 8, -1) == heap.plain_alloc(8, -1) == -4
-    assert heap.plain_free(block + 1) == heap.plain_realloc(block + 1, 8, 0) == -2
+    block = heap._plain_alloc(40, 0)
+    assert heap._plain_alloc(0, 0) == heap._plain_alloc(5000, 0) == 0
+    assert heap._plain_alloc(-1, 0) == heap._plain_realloc(block, -1, 0) == -3
+    assert heap._plain_alloc(8, 7) == heap._plain_realloc(block, 8, 7) == -4
+    assert heap._plain_realloc(block, 8, -1) == heap._plain_alloc(8, -1) == -4
+    assert heap._plain_free(block + 1) == heap._plain_realloc(block + 1, 8, 0) == -2
     assert heap.fault == 2
-    assert heap.plain_realloc(block, 0, 0) == 0
-    assert heap.plain_free(block) == -2
+    assert heap._plain_realloc(block, 0, 0) == 0
+    assert heap._plain_free(block) == -2
     assert heap.fault == 3
-    assert heap.chunk_of(4096) == -2
+    assert heap._chunk_of(4096) == -2
     assert heap.fault == 1
     heap.close()
-    assert heap.plain_alloc(8, 0) == heap.plain_free(8) == heap.plain_realloc(8, 8, 0) == -5
+    assert heap._plain_alloc(8, 0) == heap._plain_free(8) == heap._plain_realloc(8, 8, 0) == -5
 
 
 def test_a_probe_asks_for_nothing_where_there_is_nothing_to_ask():
     heap = kheap.SysHeap(512, base_address=BASE)
     before = bytes(heap.region)
-    assert heap.probe(0, 0) == 0
+    assert heap._probe(0, 0) == 0
     assert heap.sought == 0
-    assert heap.probe(40, 0) == heap.c0
+    assert heap._probe(40, 0) == heap.c0
     assert heap.sought == 6
-    assert heap.probe(40, 7) == -4
+    assert heap._probe(40, 7) == -4
     assert heap.region == before
 
 
@@ -135,11 +135,11 @@ def test_the_largest_free_chunk_is_in_the_top_ring():
     heap = kheap.SysHeap(2048, base_address=BASE)
     blocks = [heap.alloc(count) for count in (40, 8, 56, 8, 48, 8)]
     heap.alloc(heap.stats().largest_free_bytes)
-    assert heap.largest_free_bytes() == heap.stats().largest_free_bytes == 0
+    assert heap._largest_free_bytes() == heap.stats().largest_free_bytes == 0
     for block in blocks[::2]:
         heap.free(block)
-        assert heap.largest_free_bytes() == heap.stats().largest_free_bytes
-    assert heap.largest_free_bytes() == 56
+        assert heap._largest_free_bytes() == heap.stats().largest_free_bytes
+    assert heap._largest_free_bytes() == 56
 
 
 # ---------------------------------------------------------------------- broken on purpose

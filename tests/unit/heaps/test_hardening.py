@@ -119,7 +119,7 @@ def test_a_canary_is_made_of_address_and_size(profile):
     chunk = (block - heap.hdr) // 8
     for request_bytes in (40, 30, 90):
         heap.realloc(block, request_bytes)
-        units = heap.units_of(chunk)
+        units = heap._units_of(chunk)
         place = canary_place(heap, block)
         wanted = spelling.canary(BASE + 8 * chunk, units)
         assert int.from_bytes(heap.region[place], "little") == wanted

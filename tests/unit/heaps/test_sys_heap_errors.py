@@ -6,7 +6,6 @@ import pytest
 
 import kheap
 from property.broken import name_of, outcome
-from property.defects import known_defect
 from property.strategies import ABSURD
 
 BASE = 0x20000000
@@ -294,7 +293,6 @@ def test_a_block_that_the_new_one_would_lie_on():
     unchanged(heap, lambda: heap.realloc(block, 104), kheap.HeapCorruption)
 
 
-@known_defect("the moved block is freed by a header that a stale link has led onto", on="pure")
 def test_a_link_into_the_header_of_the_block_that_is_moved():
     """The ring that the remainder goes to names the unit before the block as its tail."""
     profile = kheap.Profile(runtime_stats=False, hardening="none")
