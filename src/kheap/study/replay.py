@@ -362,7 +362,8 @@ def _simulated(plan: _Lifetime, profile: Profile) -> SysHeap:
     if plan.size_bytes < HUGE_PAGE:
         return SysHeap(plan.size_bytes, profile, plan.base_address)
     try:
-        region = mmap.mmap(-1, plan.size_bytes)
+        # Private: a shared mapping would get no huge pages.
+        region = mmap.mmap(-1, plan.size_bytes, access=mmap.ACCESS_COPY)
     except (OSError, ValueError, OverflowError) as error:
         raise ValueError(f"no memory to simulate {plan.size_bytes} bytes: {error}") from None
     if hasattr(mmap, "MADV_HUGEPAGE"):
