@@ -278,6 +278,7 @@ class ChunkHeap(Region):
             b = self.bucket_of(units)
             if b == self.bucket_of(other_units):
                 self.u32[self.table + b] = other
+                self.u32[3] = self.u32[3] | (1 << b)
                 self.set_prev(other, other)
                 self.set_next(other, other)
                 return
