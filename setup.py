@@ -14,6 +14,7 @@ COMPILED_MODULES = (
     "heap.py",
     "aligned.py",
     "calls.py",
+    "synced.py",
     "check.py",
     "replay.py",
     "yardstick.py",

@@ -13,6 +13,7 @@ from kheap.errors import (
     TimedOut,
     TraceError,
 )
+from kheap.heaps.k_heap import Block, Heap
 from kheap.heaps.stats import Fragmentation, HeapStats, Verdict
 from kheap.heaps.sys_heap import SysHeap
 from kheap.heaps.view import Bucket, Chunk
@@ -22,10 +23,12 @@ from kheap.trace import Trace, read_trace
 
 __all__ = [
     "COMPILED",
+    "Block",
     "Bucket",
     "Chunk",
     "DumpError",
     "Fragmentation",
+    "Heap",
     "HeapCorruption",
     "HeapStats",
     "InvalidFree",

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CHUNK_UNIT_BYTES", "format_bytes", "parse_bytes"]
+__all__ = ["NO_WAIT", "CHUNK_UNIT_BYTES", "format_bytes", "parse_bytes"]
+
+#: The time limit of a request that does not wait, in seconds; a default is known by being it.
+NO_WAIT = 0.0
 
 #: The step of all chunk sizes and offsets (Zephyr: ``CHUNK_UNIT``).
 CHUNK_UNIT_BYTES = 8

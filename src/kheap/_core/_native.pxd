@@ -3,6 +3,7 @@
 
 cimport cython
 from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.pythread cimport PyThread_get_thread_ident, PyThread_release_lock, PyThread_type_lock
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove
 
@@ -36,6 +37,34 @@ cdef extern from *:
         return digits == 0 || digits == 1;
     #endif
     }
+    /* Counters that threads share.  With a GIL it guards them; without one they are atomic. */
+    #if defined(Py_GIL_DISABLED) && defined(__GNUC__)
+    static inline int kheap_add(int *counter, int change) {
+        return __atomic_fetch_add(counter, change, __ATOMIC_SEQ_CST);
+    }
+    static inline int kheap_swap(int *counter, int from, int to) {
+        return __atomic_compare_exchange_n(
+            counter, &from, to, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    }
+    #elif defined(Py_GIL_DISABLED)
+    static inline int kheap_add(int *counter, int change) {
+        return (int) _InterlockedExchangeAdd((volatile long *) counter, change);
+    }
+    static inline int kheap_swap(int *counter, int from, int to) {
+        return (int) _InterlockedCompareExchange((volatile long *) counter, to, from) == from;
+    }
+    #else
+    static inline int kheap_add(int *counter, int change) {
+        int before = *counter;
+        *counter = before + change;
+        return before;
+    }
+    static inline int kheap_swap(int *counter, int from, int to) {
+        if (*counter != from) return 0;
+        *counter = to;
+        return 1;
+    }
+    #endif
     typedef uint16_t kheap_u16 KHEAP_ANY_ADDRESS;
     typedef uint32_t kheap_u32 KHEAP_ANY_ADDRESS;
     typedef uint64_t kheap_u64 KHEAP_ANY_ADDRESS;
@@ -47,6 +76,8 @@ cdef extern from *:
     int kheap_ctz(unsigned long long x) nogil
     void kheap_prefetch(void *p) nogil
     bint kheap_compact(object number, long long *value)
+    int kheap_add(int *counter, int change) nogil
+    bint kheap_swap(int *counter, int before, int after) nogil
 
 
 cdef class Pin:
@@ -196,6 +227,48 @@ cdef class Region(Pin):
     @cython.final
     cdef inline void prefetch(self, i64 byte) noexcept nogil:
         kheap_prefetch(self.u8 + byte)
+
+
+# `_holders` counts who holds the latch and who waits for it.  A holder who lets go while
+# others wait opens the gate once, for one of them; so nobody takes the latch in between.
+cdef class Latch:
+    cdef int _holders
+    cdef unsigned long _owner
+    cdef PyThread_type_lock _gate
+
+    @cython.final
+    cdef inline bint try_take(self) noexcept nogil:
+        return kheap_swap(&self._holders, 0, 1)
+
+    cdef int take(self) except -1
+
+    @cython.final
+    cdef inline void claim(self) noexcept:
+        self._owner = PyThread_get_thread_ident()
+
+    @cython.final
+    cdef inline void let_go(self) noexcept nogil:
+        self._owner = 0
+        if kheap_add(&self._holders, -1) > 1:
+            PyThread_release_lock(self._gate)
+
+
+cdef class Exporter:
+    cdef unsigned char *_first
+    cdef readonly i64 nbytes
+    cdef int _exports
+
+    cdef void export(self, Region region, i64 offset, i64 size_bytes)
+
+    @cython.final
+    cdef inline i64 shut(self) noexcept:
+        if kheap_swap(&self._exports, 0, -1):
+            return 0
+        return 2 if self._exports < 0 else 1
+
+    @cython.final
+    cdef inline bint is_shut(self) noexcept:
+        return self._exports < 0
 
 
 cdef class Loop:

@@ -10,14 +10,31 @@ from __future__ import annotations
 import ctypes
 import operator
 import os
+import weakref
+from _thread import allocate_lock, get_ident
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["COMPILED", "Column", "Libc", "Loop", "Pin", "Region", "run"]
+__all__ = [
+    "COMPILED",
+    "Column",
+    "Exporter",
+    "Latch",
+    "Libc",
+    "Loop",
+    "Pin",
+    "Region",
+    "own_calls",
+    "run",
+]
 
 COMPILED = False
+BUSY = "the heap is called while this thread is busy with it: by a listener, or a signal handler"
+CLOSED = "the block is closed: freed, handed on, or being moved"
 
 _LIMIT = 0x8000000000000000
 
@@ -196,6 +213,122 @@ class Region(Pin):
 
     def prefetch(self, byte: int) -> None:
         """Ask the processor to fetch ``byte``'s cache line; nothing to do here."""
+
+
+def own_calls(cls: type, names: Iterable[str]) -> None:
+    """Let ``cls`` have the compiled calls that it inherits as its own.
+
+    CPython calls a compiled method without detours only on objects of the very class that
+    defines it.  Nothing to do here.
+    """
+
+
+class Latch:
+    """A lock for short sections; who waits for it holds the GIL no longer.
+
+    Complexity: a few nanoseconds where nobody else holds it, in the compiled build.
+    """
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._owner = 0
+
+    def try_take(self) -> bool:
+        """Take it if nobody holds it; whether it was taken."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        self.claim()
+        return True
+
+    def take(self) -> None:
+        """Take it. RuntimeError if this thread holds it already, and has called :meth:`claim`."""
+        if self._owner == get_ident():
+            raise RuntimeError(BUSY)
+        self._lock.acquire()
+        self.claim()
+
+    def claim(self) -> None:
+        """Say that this thread holds it: to be called before any Python code runs meanwhile."""
+        self._owner = get_ident()
+
+    def let_go(self) -> None:
+        """Give it up."""
+        self._owner = 0
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        """:meth:`take`."""
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        """:meth:`let_go`."""
+        self.let_go()
+
+
+class _Bytes(ctypes.Array[ctypes.c_char]):
+    """Memory of a block, which lives as long as any view of it; it keeps the block alive."""
+
+    _type_, _length_ = ctypes.c_char, 0
+    block: Exporter
+
+
+class Exporter:
+    """Some bytes of a region, which views can be had of.
+
+    The compiled build exports them as a buffer; so does this one on Python 3.12 and later.
+
+    Attributes:
+        nbytes: How many bytes that are.
+    """
+
+    nbytes = 0
+    _is_shut = False
+    _bytes: weakref.ref[_Bytes] | None = None
+
+    def export(self, region: Region, offset: int, size_bytes: int) -> None:
+        """Be the ``size_bytes`` bytes at ``offset``."""
+        self._region = region
+        self._first = offset
+        self.nbytes = size_bytes
+
+    def shut(self) -> int:
+        """Let no more views be had: 0; 1 if there are some, 2 if that was done before."""
+        if self._is_shut:
+            return 2
+        if self._bytes is not None and self._bytes() is not None:
+            return 1
+        self._is_shut = True
+        return 0
+
+    _shut = shut
+
+    def is_shut(self) -> bool:
+        """Whether no views can be had."""
+        return self._is_shut
+
+    def _reopen(self) -> None:
+        """Let views be had again."""
+        self._is_shut = False
+
+    def view(self) -> memoryview:
+        """The bytes, as a memoryview without a copy. BufferError if they are given back."""
+        if self._is_shut:
+            raise BufferError(CLOSED)
+        array = None if self._bytes is None else self._bytes()
+        if array is None:
+            array = _bytes_class(self.nbytes).from_buffer(self._region.u8, self._first)
+            array.block = self
+            self._bytes = weakref.ref(array)
+        return memoryview(array).cast("B")
+
+    def __buffer__(self, flags: int) -> memoryview:
+        """The bytes, for Python 3.12 and later."""
+        return self.view()
+
+
+@lru_cache
+def _bytes_class(size_bytes: int) -> type[_Bytes]:
+    return type("_Bytes", (_Bytes,), {"_type_": ctypes.c_char, "_length_": size_bytes})
 
 
 class Libc:

@@ -4,9 +4,25 @@
 The pure twin, `_native.py`, holds the docstrings; both have the same names and answers.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
+    PyBuffer_FillInfo,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from cpython.object cimport PyTypeObject
+from cpython.pythread cimport (
+    NOWAIT_LOCK,
+    WAIT_LOCK,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+)
 
 COMPILED = True
+BUSY = "the heap is called while this thread is busy with it: by a listener, or a signal handler"
+CLOSED = "the block is closed: freed, handed on, or being moved"
 
 
 cdef class Pin:
@@ -56,6 +72,80 @@ cdef class Region(Pin):
     cdef void unaim(self):
         self.u16 = NULL
         self.u32 = NULL
+
+
+cdef extern from "Python.h":
+    ctypedef struct PyMethodDef:
+        pass
+
+    ctypedef struct PyMethodDescrObject:
+        PyMethodDef *d_method
+
+    object PyDescr_NewMethod(PyTypeObject *owner, PyMethodDef *method)
+
+
+def own_calls(cls, names):
+    cdef PyMethodDef *method
+    for name in names:
+        call = getattr(cls, name)
+        if type(call) is type(str.join):
+            method = (<PyMethodDescrObject *> call).d_method
+            setattr(cls, name, PyDescr_NewMethod(<PyTypeObject *> cls, method))
+
+
+cdef class Latch:
+    def __cinit__(self):
+        self._gate = PyThread_allocate_lock()
+        if self._gate == NULL:
+            raise MemoryError("no lock can be made")
+        PyThread_acquire_lock(self._gate, NOWAIT_LOCK)
+
+    def __dealloc__(self):
+        if self._gate != NULL:
+            PyThread_release_lock(self._gate)
+            PyThread_free_lock(self._gate)
+
+    cdef int take(self) except -1:
+        if not self.try_take():
+            if self._owner == PyThread_get_thread_ident():
+                raise RuntimeError(BUSY)
+            if kheap_add(&self._holders, 1) > 0:
+                with nogil:
+                    PyThread_acquire_lock(self._gate, WAIT_LOCK)
+        self.claim()
+        return 0
+
+    def __enter__(self):
+        self.take()
+
+    def __exit__(self, kind, error, trace):
+        self.let_go()
+
+
+cdef class Exporter:
+    cdef void export(self, Region region, i64 offset, i64 size_bytes):
+        self._first = region.u8 + offset
+        self.nbytes = size_bytes
+
+    def _shut(self):
+        return self.shut()
+
+    def _reopen(self):
+        self._exports = 0
+
+    def view(self):
+        return memoryview(self)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        cdef int exports = self._exports
+        while exports >= 0 and not kheap_swap(&self._exports, exports, exports + 1):
+            exports = self._exports
+        if exports < 0:
+            raise BufferError(CLOSED)
+        PyBuffer_FillInfo(buffer, self, self._first, self.nbytes, 0, flags)
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        kheap_add(&self._exports, -1)
 
 
 cdef class Libc:

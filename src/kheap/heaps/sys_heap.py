@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
+from kheap._core._native import own_calls
 from kheap._core.calls import HeapCalls
 from kheap._core.check import HeapWalk
 from kheap._core.chunk import INVARIANTS, Geometry, plan
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["Listener", "SysHeap"]
+__all__ = ["Listener", "SysHeap", "Unraisable"]
 
 Listener = Callable[[str, int, int], object]
 
 _OPEN, _ANNOUNCING = 1, 2
+_HOT_CALLS = ("alloc", "try_alloc", "free", "realloc", "usable_bytes")
 _NO_BLOCK = {1: "out of range", 2: "misaligned", 3: "not marked used (double free?)"}
 _HINTS = {
     1: " (buffer overflow?)",
@@ -90,6 +92,11 @@ class SysHeap(HeapCalls):
             raise
         self._settle(profile, geometry)
         self._plant()
+
+    def __init_subclass__(cls) -> None:
+        """Let a subclass be as fast."""
+        super().__init_subclass__()
+        own_calls(cls, _HOT_CALLS)
 
     @classmethod
     def open(
@@ -363,7 +370,7 @@ class SysHeap(HeapCalls):
                         listener(*event)
                     except Exception as error:
                         error.add_note(f"raised by heap listener {listener!r}")
-                        _Unraisable(error)
+                        Unraisable(error)
         finally:
             self._announcing(False)
 
@@ -450,6 +457,9 @@ class SysHeap(HeapCalls):
         )
 
 
+own_calls(SysHeap, _HOT_CALLS)
+
+
 def _fresh_region(size_bytes: int, profile: Profile, base_address: int) -> bytearray:
     """So many zero bytes, once it is known that a heap fits in them."""
     if size_bytes < 0:
@@ -458,7 +468,7 @@ def _fresh_region(size_bytes: int, profile: Profile, base_address: int) -> bytea
     return bytearray(size_bytes)
 
 
-class _Unraisable:
+class Unraisable:
     """Tells :func:`sys.unraisablehook` of an error, as only a finaliser can."""
 
     def __init__(self, error: Exception) -> None:

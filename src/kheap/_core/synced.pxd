@@ -1,0 +1,43 @@
+# cython: language_level=3
+"""C types for `synced.py`."""
+
+cimport cython
+
+from kheap._core._native cimport Exporter, Latch, i64
+from kheap._core.calls cimport HeapCalls
+
+
+@cython.no_gc
+cdef class Block(Exporter):
+    cdef readonly SyncedHeap heap
+    cdef readonly i64 offset, requested_bytes
+
+    @cython.final
+    cdef inline be(self, SyncedHeap heap, i64 offset, i64 request_bytes)
+    @cython.final
+    cdef inline SyncedHeap home(self)
+
+
+cdef class SyncedHeap:
+    cdef object __weakref__
+    cdef readonly Latch _latch
+    cdef readonly HeapCalls sys_heap
+    cdef public i64 _live
+    cdef public bint _crowded
+    cdef readonly list _dropped
+
+    @cython.final
+    cdef inline enter(self)
+    @cython.final
+    cdef inline leave(self)
+    cdef sweep(self)
+    @cython.final
+    @cython.locals(block=Block)
+    cdef inline Block block_at(self, i64 offset, i64 request_bytes)
+    @cython.locals(code=i64)
+    cdef free_block(self, Block block)
+    cdef drop(self, i64 offset)
+
+
+cdef class Locked:
+    cdef SyncedHeap heap
