@@ -6,6 +6,7 @@ By default a module that cannot be compiled is left to its Python source, and
 """
 
 import os
+import sysconfig
 
 from setuptools import Extension, setup
 
@@ -33,6 +34,14 @@ DIRECTIVES = {
     "wraparound": False,
 }
 
+# The engine's steps are small functions in a row; GCC's limits stop halfway through it.
+GCC_INLINES_MORE = [
+    "-finline-limit=4000",
+    "--param=inline-unit-growth=500",
+    "--param=large-function-growth=1000",
+    "--param=max-inline-insns-single=2000",
+]
+
 
 def extensions():
     """The extensions to build; none for a pure build."""
@@ -41,6 +50,8 @@ def extensions():
     from Cython.Build import cythonize
 
     flags = [] if os.name == "nt" else ["-O3", "-g0", "-fno-tree-slp-vectorize"]
+    if "gcc" in (sysconfig.get_config_var("CC") or ""):
+        flags += GCC_INLINES_MORE
     found = [
         Extension(
             "kheap._core." + name.partition(".")[0],

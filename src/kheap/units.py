@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["NO_WAIT", "CHUNK_UNIT_BYTES", "format_bytes", "parse_bytes"]
+__all__ = ["CHUNK_UNIT_BYTES", "NO_WAIT", "format_bytes", "parse_bytes"]
 
 #: The time limit of a request that does not wait, in seconds; a default is known by being it.
 NO_WAIT = 0.0

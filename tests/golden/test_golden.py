@@ -6,7 +6,12 @@ import kheap
 from golden.player import DATA, Player, build_of, profile_of, read_golden
 from helpers import spelling
 
-TRACES = sorted(path.name for path in DATA.glob("*.jsonl") if not path.name.startswith("limits"))
+# Files of the system heap are played beside this, in test_golden_kmalloc.py.
+TRACES = sorted(
+    path.name
+    for path in DATA.glob("*.jsonl")
+    if not path.name.startswith("limits") and "kmalloc" not in path.name
+)
 SHORT = [name for name in TRACES if (DATA / name).stat().st_size < 30_000]
 LIMITS = sorted(path.name for path in DATA.glob("limits*.jsonl"))
 

@@ -253,12 +253,23 @@ cdef class Latch:
             PyThread_release_lock(self._gate)
 
 
-cdef class Exporter:
+cdef class Owner:
+    cdef drop(self, i64 offset)
+    cdef free_block(self, Memory block)
+
+
+cdef class Memory:
+    cdef readonly Owner heap
+    cdef readonly i64 offset, nbytes
     cdef unsigned char *_first
-    cdef readonly i64 nbytes
     cdef int _exports
 
-    cdef void export(self, Region region, i64 offset, i64 size_bytes)
+    @cython.final
+    cdef inline void be(self, Owner heap, Region region, i64 offset, i64 size_bytes):
+        self.heap = heap
+        self.offset = offset
+        self.nbytes = size_bytes
+        self._first = region.u8 + offset
 
     @cython.final
     cdef inline i64 shut(self) noexcept:

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPILED",
     "Column",
-    "Exporter",
     "Latch",
     "Libc",
     "Loop",
+    "Memory",
+    "Owner",
     "Pin",
     "Region",
     "own_calls",
@@ -266,30 +267,48 @@ class Latch:
 
 
 class _Bytes(ctypes.Array[ctypes.c_char]):
-    """Memory of a block, which lives as long as any view of it; it keeps the block alive."""
+    """Bytes that live as long as any view of them; they keep their memory alive."""
 
     _type_, _length_ = ctypes.c_char, 0
-    block: Exporter
+    memory: Memory
 
 
-class Exporter:
-    """Some bytes of a region, which views can be had of.
+class Owner:
+    """Who gets memory back."""
+
+    def drop(self, offset: int) -> None:
+        """Take back the memory at ``offset``, whose last reference has gone."""
+
+    def free_block(self, block: Memory) -> None:
+        """Take back a memory that is to be freed now."""
+
+
+class Memory:
+    """Some bytes of a region that somebody owns, and that views can be had of.
 
     The compiled build exports them as a buffer; so does this one on Python 3.12 and later.
 
     Attributes:
-        nbytes: How many bytes that are.
+        heap: Who gets them back with the last reference; None: they were never given.
+        offset: The first byte, from the region's first byte.
+        nbytes: How many they are.
     """
 
-    nbytes = 0
+    heap: Owner | None = None
+    offset = nbytes = 0
     _is_shut = False
     _bytes: weakref.ref[_Bytes] | None = None
 
-    def export(self, region: Region, offset: int, size_bytes: int) -> None:
+    def be(self, heap: Owner, region: Region, offset: int, size_bytes: int) -> None:
         """Be the ``size_bytes`` bytes at ``offset``."""
+        self.heap = heap
         self._region = region
-        self._first = offset
+        self.offset = offset
         self.nbytes = size_bytes
+
+    def __del__(self) -> None:
+        if self.heap is not None and self.shut() == 0:
+            self.heap.drop(self.offset)
 
     def shut(self) -> int:
         """Let no more views be had: 0; 1 if there are some, 2 if that was done before."""
@@ -316,8 +335,8 @@ class Exporter:
             raise BufferError(CLOSED)
         array = None if self._bytes is None else self._bytes()
         if array is None:
-            array = _bytes_class(self.nbytes).from_buffer(self._region.u8, self._first)
-            array.block = self
+            array = _bytes_class(self.nbytes).from_buffer(self._region.u8, self.offset)
+            array.memory = self
             self._bytes = weakref.ref(array)
         return memoryview(array).cast("B")
 

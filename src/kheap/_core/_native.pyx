@@ -4,6 +4,7 @@
 The pure twin, `_native.py`, holds the docstrings; both have the same names and answers.
 """
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
     PyBUF_WRITABLE,
@@ -122,10 +123,21 @@ cdef class Latch:
         self.let_go()
 
 
-cdef class Exporter:
-    cdef void export(self, Region region, i64 offset, i64 size_bytes):
-        self._first = region.u8 + offset
-        self.nbytes = size_bytes
+cdef class Owner:
+    cdef drop(self, i64 offset):
+        pass
+
+    cdef free_block(self, Memory block):
+        pass
+
+
+# The garbage collector does not clear it: a memory that goes must still find its heap.
+@cython.freelist(256)
+@cython.no_gc_clear
+cdef class Memory:
+    def __dealloc__(self):
+        if self.heap is not None and self.shut() == 0:
+            self.heap.drop(self.offset)
 
     def _shut(self):
         return self.shut()

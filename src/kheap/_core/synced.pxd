@@ -3,22 +3,17 @@
 
 cimport cython
 
-from kheap._core._native cimport Exporter, Latch, i64
+from kheap._core._native cimport Latch, Memory, Owner, i64
 from kheap._core.calls cimport HeapCalls
 
 
-@cython.no_gc
-cdef class Block(Exporter):
-    cdef readonly SyncedHeap heap
-    cdef readonly i64 offset, requested_bytes
-
+cdef class Block(Memory):
     @cython.final
-    cdef inline be(self, SyncedHeap heap, i64 offset, i64 request_bytes)
-    @cython.final
+    @cython.locals(heap=SyncedHeap)
     cdef inline SyncedHeap home(self)
 
 
-cdef class SyncedHeap:
+cdef class SyncedHeap(Owner):
     cdef object __weakref__
     cdef readonly Latch _latch
     cdef readonly HeapCalls sys_heap
@@ -35,7 +30,7 @@ cdef class SyncedHeap:
     @cython.locals(block=Block)
     cdef inline Block block_at(self, i64 offset, i64 request_bytes)
     @cython.locals(code=i64)
-    cdef free_block(self, Block block)
+    cdef free_block(self, Memory block)
     cdef drop(self, i64 offset)
 
 

@@ -7,7 +7,7 @@ frees while others wait or listeners are told.  Not here: the queue of those who
 (``kheap.heaps.waiting``), and the unsynchronised heap's calls (``calls.py``).
 
 A finaliser never waits.  The garbage collector may drop a Block in any locked section of its
-own thread, so ``__del__`` tries the latch, and where it is held, leaves the offset to whoever
+own thread, so a Block that goes tries the latch, and where it is held, leaves the offset to whoever
 holds it: everybody who lets go looks for such offsets afterwards.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from kheap._core._native import Exporter, Latch
+from kheap._core._native import Latch, Memory, Owner
 from kheap.units import NO_WAIT
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ __all__ = ["Block", "Locked", "SyncedHeap"]
 NOBODYS = "a Block is made by the alloc() of a heap"
 
 
-class Block(Exporter):
+class Block(Memory):
     """Memory of a :class:`kheap.Heap`, freed when the last reference to it goes.
 
     It exports its bytes as a writable buffer without a copy: ``memoryview(block)``,
@@ -39,8 +39,7 @@ class Block(Exporter):
     Attributes:
         heap: The heap it came from.
         offset: Its first byte, from the region's first byte.
-        requested_bytes: What was asked for; the buffer is so long.
-        nbytes: The same number.
+        nbytes: Bytes of the buffer: as many as were asked for.
 
     >>> import kheap
     >>> heap = kheap.Heap(1024)
@@ -50,31 +49,26 @@ class Block(Exporter):
     True
     """
 
-    heap: SyncedHeap
-    offset: int
-    requested_bytes: int
-
     def __init__(self) -> None:
-        self.shut()
         raise TypeError(NOBODYS)
-
-    def be(self, heap: SyncedHeap, offset: int, request_bytes: int) -> None:
-        """Be the block at ``offset``."""
-        self.heap = heap
-        self.offset = offset
-        self.requested_bytes = request_bytes
-        self.export(heap.sys_heap, offset, request_bytes)
 
     def home(self) -> SyncedHeap:
         """The heap; TypeError for an object that no heap has made."""
-        if self.heap is None:
+        heap = self.heap
+        if not isinstance(heap, SyncedHeap):
             raise TypeError(NOBODYS)
-        return self.heap
+        return heap
 
     def _move(self, offset: int, request_bytes: int) -> None:
         """Be the block at ``offset`` of the same heap, and open again."""
-        self.be(self.home(), offset, request_bytes)
+        heap = self.home()
+        self.be(heap, heap.sys_heap, offset, request_bytes)
         self._reopen()
+
+    @property
+    def requested_bytes(self) -> int:
+        """Bytes that were asked for."""
+        return self.nbytes
 
     @property
     def address(self) -> int:
@@ -101,7 +95,9 @@ class Block(Exporter):
 
         In Zephyr: ``k_heap_free()``.
         """
-        self.home().free_block(self)
+        if self.heap is None:
+            raise TypeError(NOBODYS)
+        self.heap.free_block(self)
 
     def realloc(
         self,
@@ -141,13 +137,13 @@ class Block(Exporter):
         if self.is_shut():
             return
         try:
-            self.home().free_block(self)
+            self.free()
         except BufferError:
             if error is None:
                 raise
 
     def __len__(self) -> int:
-        return self.requested_bytes
+        return self.nbytes
 
     def __bool__(self) -> bool:
         """True: a block is something, whatever its bytes."""
@@ -156,18 +152,14 @@ class Block(Exporter):
     def __repr__(self) -> str:
         """The block in a few words."""
         state = ", closed" if self.is_shut() else ""
-        return f"<Block of {self.requested_bytes} bytes at offset {self.offset}{state}>"
+        return f"<Block of {self.nbytes} bytes at offset {self.offset}{state}>"
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied or pickled: its memory has one owner, in this process."""
         raise TypeError("a Block of a heap that is not shared cannot be copied or pickled")
 
-    def __del__(self) -> None:
-        if self.shut() == 0 and self.heap is not None:
-            self.heap.drop(self.offset)
 
-
-class SyncedHeap:
+class SyncedHeap(Owner):
     """The calls of a synchronised heap; see :class:`kheap.Heap`.
 
     Attributes:
@@ -211,7 +203,7 @@ class SyncedHeap:
     def block_at(self, offset: int, request_bytes: int) -> Block:
         """The Block of what the engine has just given."""
         block = Block.__new__(Block)
-        block.be(self, offset, request_bytes)
+        block.be(self, self.sys_heap, offset, request_bytes)
         return block
 
     def _new_block(self, offset: int, request_bytes: int) -> Block:
@@ -310,7 +302,7 @@ class SyncedHeap:
             self._refuse_block(block)
         self.free_block(block)
 
-    def free_block(self, block: Block) -> None:
+    def free_block(self, block: Memory) -> None:
         """Free a block of this heap."""
         self.enter()
         code = block.shut()
@@ -332,11 +324,11 @@ class SyncedHeap:
             self._dropped.append(offset)
             self.sweep()
             return
-        if not self._crowded and not self.sys_heap.watched:
-            if self.sys_heap.give(offset) >= 0:
-                self._live -= 1
-                self.leave()
-                return
+        plain = not self._crowded and not self.sys_heap.watched
+        if plain and self.sys_heap.give(offset) >= 0:
+            self._live -= 1
+            self.leave()
+            return
         try:
             self._latch.claim()
             self._give_back(offset)
@@ -359,7 +351,7 @@ class SyncedHeap:
     def _try_alloc(self, code: int, request_bytes: int, align: int) -> Block | None:
         raise NotImplementedError
 
-    def _free_shut(self, block: Block, code: int) -> None:
+    def _free_shut(self, block: Memory, code: int) -> None:
         raise NotImplementedError
 
     def _give_back(self, offset: int) -> None:

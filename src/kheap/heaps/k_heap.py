@@ -1,35 +1,25 @@
 """``Heap``: Zephyr's ``k_heap``, a heap that threads and asyncio tasks share, and wait for.
 
-It owns what happens off the straight path: refusals, waits, what a free wakes, handles, and
-the heap's life.  The straight path itself, the lock and the Block are in
-``kheap._core.synced``; the order of those who wait is in ``waiting.py``; the bytes are those of
-the :class:`kheap.SysHeap` beneath.
+It owns the heap's life, arrays, handles, and what tells of the heap.  The straight path of its
+calls, the lock and the Block are in ``kheap._core.synced``, what happens off that path in
+``queued_heap.py``; the bytes are those of the :class:`kheap.SysHeap` beneath.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from math import prod
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from kheap._core._native import own_calls
-from kheap._core.synced import Block, SyncedHeap, Locked
-from kheap.errors import InvalidFree, KheapError, OutOfMemory, TimedOut
-from kheap.heaps.sys_heap import Listener, SysHeap, Unraisable
-from kheap.heaps.waiting import (
-    Bell,
-    Clock,
-    RealClock,
-    ThreadBell,
-    Waiter,
-    WaitQueue,
-    checked_timeout,
-    wait,
-)
+from kheap._core.synced import Block, Locked
+from kheap.errors import InvalidFree
+from kheap.heaps.queued_heap import UNTRIED, QueuedHeap, last_attempt
+from kheap.heaps.sys_heap import Listener, SysHeap
+from kheap.heaps.waiting import Clock, RealClock, Waiter
 from kheap.profile import Profile
 from kheap.units import NO_WAIT
 
@@ -45,17 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "Heap"]
 
-Attempt = Callable[[], Block | None]
-GiveBack = Callable[[Block], object]
-
-_UNTRIED = -100  # The engine was not asked: listeners want to be told.
 _HANDLE = struct.Struct("<4sIQQQQ")
 _MAGIC = b"KHB1"
 _ZEROS = bytes(1 << 16)
 _HOT_CALLS = ("alloc", "try_alloc", "free")
 
 
-class Heap(SyncedHeap):
+class Heap(QueuedHeap):
     """Zephyr's ``k_heap`` over a region: threads and asyncio tasks allocate, and may wait.
 
     Every method may be called from any thread.  A free serves those who wait before it returns:
@@ -84,9 +70,7 @@ class Heap(SyncedHeap):
     True
     """
 
-    __slots__ = ("_clock", "_handles", "_id", "_queue", "name", "original_waits")
-
-    sys_heap: SysHeap
+    __slots__ = ("_handles", "_id", "name")
 
     def __init__(
         self,
@@ -98,11 +82,9 @@ class Heap(SyncedHeap):
         clock: Clock | None = None,
         original_waits: bool = False,
     ) -> None:
-        super().__init__(SysHeap(region, profile, base_address))
+        sys_heap = SysHeap(region, profile, base_address)
+        super().__init__(sys_heap, RealClock() if clock is None else clock, original_waits)
         self.name = name
-        self.original_waits = original_waits
-        self._clock = RealClock() if clock is None else clock
-        self._queue = WaitQueue()
         self._handles: dict[int, int] = {}
         self._id = int.from_bytes(os.urandom(8), "little")
 
@@ -132,7 +114,7 @@ class Heap(SyncedHeap):
         with Locked(self):
             bell = None if timeout == 0 else TaskBell()
             answer = self._alloc_or_queue(
-                _UNTRIED, request_bytes, align, timeout, priority, bell=bell
+                UNTRIED, request_bytes, align, timeout, priority, bell=bell
             )
         if isinstance(answer, Waiter):
             answer = await wait_in_task(
@@ -140,7 +122,7 @@ class Heap(SyncedHeap):
                 self._queue,
                 Locked(self),
                 timeout,
-                last_attempt=_last_attempt,
+                last_attempt=last_attempt,
                 give_back=Block.free,
             )
         return self._in_time(answer, request_bytes, timeout)
@@ -205,9 +187,11 @@ class Heap(SyncedHeap):
         """An uninitialised numpy array in the heap; its memory is freed with its last reference.
 
         Args:
-            shape, dtype: As for ``numpy.empty``; no Python objects.
+            shape: The length of each side.
+            dtype: What it holds; no Python objects.
             align: Of its first byte; None: as the dtype needs.
-            timeout, priority: As for :meth:`alloc`.
+            timeout: As for :meth:`alloc`.
+            priority: As for :meth:`alloc`.
 
         Raises:
             TypeError: The dtype holds references to Python objects.
@@ -364,191 +348,6 @@ class Heap(SyncedHeap):
         where = f"{self.size_bytes} bytes at {self.base_address:#x}"
         return f"<Heap{name} of {where}, {self._live} blocks, {self.profile}>"
 
-    # ------------------------------------------------------------------ off the straight path
-    # Called by ``kheap._core.synced``; all but the first two with the latch held.
-
-    def _check_request(self, align: int, timeout: float | None) -> None:
-        if align < 0 or align & (align - 1):
-            raise ValueError(f"align {align} is neither 0 nor a power of two")
-        checked_timeout(timeout)
-
-    def _await(self, answer: object, timeout: float | None) -> Block:
-        if isinstance(answer, Block):
-            return answer
-        assert isinstance(answer, Waiter)
-        return self._wait(answer, timeout, give_back=Block.free)
-
-    def _wait(self, waiter: Waiter, timeout: float | None, give_back: GiveBack) -> Block:
-        until = None if timeout is None else self._clock.now() + timeout
-        answer = wait(
-            waiter,
-            self._queue,
-            Locked(self),
-            self._clock,
-            until,
-            last_attempt=_last_attempt,
-            give_back=give_back,
-        )
-        return self._in_time(answer, waiter.request_bytes, timeout)
-
-    def _in_time(self, answer: object, request_bytes: int, timeout: float | None) -> Block:
-        if isinstance(answer, Block):
-            return answer
-        raise TimedOut(f"no chunk for {request_bytes} bytes within {timeout} s")
-
-    def _alloc_or_queue(
-        self,
-        code: int,
-        request_bytes: int,
-        align: int,
-        timeout: float | None,
-        priority: int,
-        bell: Bell | None = None,
-    ) -> Block | Waiter:
-        """A Block, or the waiter that was queued; raises where it is not to wait."""
-        if code == _UNTRIED:
-            code = self._ask(request_bytes, align)
-        if code > 0:
-            return self._new_block(code, request_bytes)
-        if code < 0:
-            self.sys_heap._refuse_alloc(code, request_bytes, align)
-        self._require_hope(request_bytes, align, timeout)
-        return self._enqueue(
-            request_bytes, priority, partial(self._attempt_alloc, request_bytes, align), bell
-        )
-
-    def _require_hope(self, request_bytes: int, align: int, timeout: float | None) -> None:
-        """Raise OutOfMemory where a refused request is not to wait."""
-        heap = self.sys_heap
-        if timeout is not None and timeout <= 0:
-            heap._refuse_alloc(0, request_bytes, align)
-        # Differs from Zephyr: what an empty heap could not serve waits for nothing there.
-        if self.original_waits:
-            return
-        heap._probe(request_bytes, align)
-        if heap.sought == 0 or heap.sought > heap.n - heap.c0:
-            stats = heap.stats()
-            raise OutOfMemory(
-                f"{request_bytes} bytes can never be had from this heap of"
-                f" {heap.size_bytes} bytes, however long one waits",
-                request_bytes,
-                stats.free_bytes,
-                stats.largest_free_bytes,
-            )
-
-    def _enqueue(
-        self, request_bytes: int, priority: int, attempt: Attempt, bell: Bell | None
-    ) -> Waiter:
-        waiter = Waiter(request_bytes, priority, bell or ThreadBell(), attempt)
-        self._queue.add(waiter)
-        self._crowded = True
-        return waiter
-
-    def _ask(self, request_bytes: int, align: int) -> int:
-        """The engine's answer."""
-        if self.sys_heap.watched:
-            return self.sys_heap._watched_alloc(request_bytes, align)
-        return self.sys_heap._plain_alloc(request_bytes, align)
-
-    def _attempt_alloc(self, request_bytes: int, align: int) -> Block | None:
-        code = self._ask(request_bytes, align)
-        if code < 0:
-            self.sys_heap._refuse_alloc(code, request_bytes, align)
-        return self._new_block(code, request_bytes) if code else None
-
-    def _try_alloc(self, code: int, request_bytes: int, align: int) -> Block | None:
-        if code == _UNTRIED:
-            return self._attempt_alloc(request_bytes, align)
-        if code < 0:
-            self.sys_heap._refuse_alloc(code, request_bytes, align)
-        return None
-
-    def _serve(self) -> None:
-        """Let all who wait try again, in their order."""
-        self._queue.serve(_attempt)
-        self._crowded = bool(self._queue)
-
-    def _give_back(self, offset: int) -> None:
-        self.sys_heap.free(offset)
-        self._live -= 1
-        self._serve()
-
-    def _free_shut(self, block: Block, code: int) -> None:
-        """Free a block after :meth:`Block.shut` answered ``code``, or the engine a refusal."""
-        if code > 0:
-            self._refuse_shut(block, code)
-        try:
-            if code < 0:
-                self.sys_heap._refuse_free(code, block.offset)
-            self._give_back(block.offset)
-        except BaseException:
-            block._reopen()
-            raise
-
-    def _free_dropped(self) -> None:
-        while self._dropped:
-            try:
-                self._give_back(self._dropped.pop(0))
-            except KheapError as error:
-                error.add_note("while a dropped block was freed")
-                Unraisable(error)
-
-    def _refuse_shut(self, block: Block, code: int) -> NoReturn:
-        if code == 1:
-            raise BufferError(f"{block!r} has views that live; it stays as it is")
-        raise InvalidFree(f"{block!r} was freed or handed on before", block.offset)
-
-    def _refuse_block(self, block: object) -> NoReturn:
-        if not isinstance(block, Block):
-            raise TypeError(f"a Block is wanted, not {type(block).__name__}")
-        raise InvalidFree(f"{block!r} is of another heap", block.offset)
-
-    # ------------------------------------------------------------------ blocks that move
-
-    def _realloc(
-        self,
-        block: Block,
-        request_bytes: int,
-        align: int,
-        timeout: float | None,
-        priority: int,
-    ) -> Block | None:
-        self._check_request(align, timeout)
-        if request_bytes == 0:
-            self.free(block)
-            return None
-        with Locked(self):
-            code = block._shut()
-            if code:
-                self._refuse_shut(block, code)
-            try:
-                moved = self._attempt_resize(block, request_bytes, align)
-                if moved is not None:
-                    return moved
-                self._require_hope(request_bytes, align, timeout)
-                attempt = partial(self._attempt_resize, block, request_bytes, align)
-                waiter = self._enqueue(request_bytes, priority, attempt, None)
-            except BaseException:
-                block._reopen()
-                raise
-        try:
-            return self._wait(waiter, timeout, give_back=_keep)
-        finally:
-            block._reopen()
-
-    def _attempt_resize(self, block: Block, request_bytes: int, align: int) -> Block | None:
-        before = self.sys_heap.usable_bytes(block.offset), block.offset
-        try:
-            offset = self.sys_heap.realloc(block.offset, request_bytes, align=align)
-        except OutOfMemory:
-            return None
-        assert offset is not None
-        block._move(offset, request_bytes)
-        # Differs from Zephyr: there such memory wakes nobody.
-        if not self.original_waits and (self.sys_heap.usable_bytes(offset), offset) != before:
-            self._serve()
-        return block
-
     # ------------------------------------------------------------------ what a Block asks
 
     def _handle_of(self, block: Block) -> bytes:
@@ -568,21 +367,6 @@ class Heap(SyncedHeap):
     def _usable_bytes(self, block: Block) -> int:
         with Locked(self):
             return self.sys_heap.usable_bytes(block.offset)
-
-
-def _attempt(waiter: Waiter) -> Block | None:
-    """Try what the waiter asks for."""
-    answer: Block | None = waiter.details()
-    return answer
-
-
-def _last_attempt(waiter: Waiter) -> Block | None:
-    """What a waiter whose time is up tries: twice, since Zephyr's does so before it looks."""
-    return _attempt(waiter) or _attempt(waiter)
-
-
-def _keep(block: Block) -> None:
-    """A block that was resized stays with who owns it."""
 
 
 own_calls(Heap, _HOT_CALLS)

@@ -13,7 +13,6 @@ kernels ready all waiters, who then try again one by one: on one CPU, in this sa
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from _thread import allocate_lock
@@ -284,6 +283,6 @@ def abandon(
 
 def checked_timeout(timeout: float | None) -> float | None:
     """The time limit, ValueError if it is none."""
-    if timeout is not None and not (0 <= timeout and not math.isnan(timeout)):
+    if timeout is not None and not timeout >= 0:  # Not a number is none.
         raise ValueError(f"timeout {timeout!r} is no time: seconds from 0, or None for ever")
     return timeout
