@@ -14,9 +14,15 @@ from kheap.errors import (
     TraceError,
 )
 from kheap.heaps.k_heap import Block, Heap
+from kheap.heaps.mem_pool import MemPool
+from kheap.heaps.multi_heap import MultiHeap
+from kheap.heaps.shared_multi_heap import RegionAttribute, SharedMultiHeap
+from kheap.heaps.sizing import defined_size, min_size_for, pool_size, system_region_size
 from kheap.heaps.stats import Fragmentation, HeapStats, Verdict
 from kheap.heaps.sys_heap import SysHeap
+from kheap.heaps.system_heap import SystemHeap
 from kheap.heaps.view import Bucket, Chunk
+from kheap.heaps.waiting import VirtualClock
 from kheap.profile import Profile
 from kheap.study.replay import Replay, replay
 from kheap.trace import Trace, read_trace
@@ -33,15 +39,25 @@ __all__ = [
     "HeapStats",
     "InvalidFree",
     "KheapError",
+    "MemPool",
+    "MultiHeap",
     "NotDefined",
     "OutOfMemory",
     "Profile",
+    "RegionAttribute",
     "Replay",
+    "SharedMultiHeap",
     "SysHeap",
+    "SystemHeap",
     "TimedOut",
     "Trace",
     "TraceError",
     "Verdict",
+    "VirtualClock",
+    "defined_size",
+    "min_size_for",
+    "pool_size",
     "read_trace",
     "replay",
+    "system_region_size",
 ]
