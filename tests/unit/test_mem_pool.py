@@ -132,7 +132,7 @@ def test_a_request_for_nothing_takes_a_smallest_block(model):
 
 @pytest.mark.parametrize("request_bytes", [1025, 2**30, 2**31, 2**32 - 16, 2**63, 2**64, 10**40])
 def test_what_can_never_fit(model, request_bytes):
-    pool = pool_of(model=model)
+    pool = pool_of(model=model, original_waits=False)
     pool.free(pool.alloc(300))
     before = pool.free_blocks()
     assert pool.try_alloc(request_bytes) is None
@@ -379,7 +379,7 @@ def queue_up(pool, threads, clock, requests, timeout=100.0):
 
 
 def test_waiters_of_the_quad_pool_are_served_as_in_1_7(clock, threads):
-    pool = pool_of(clock=clock, original_waits=True)
+    pool = pool_of(clock=clock)
     fill(pool, 64)
     requests = [(256, 1), (64, 5), (64, 1), (64, 3), (1024, 0), (2000, 0)]
     futures = queue_up(pool, threads, clock, requests)

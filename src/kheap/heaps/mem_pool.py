@@ -22,6 +22,7 @@ from kheap.heaps.waiting import (
     ThreadBell,
     Waiter,
     WaitQueue,
+    abandon,
     checked_timeout,
     wait,
 )
@@ -61,7 +62,8 @@ class MemPool(PoolBase):
             where the region really is, 0x20000000 without one.
         clock: Where the time for time limits comes from; None: the machine's.
         bits: Word size of the firmware, 32 or 64; it matters to "buddy".
-        original_waits: Let also those wait whose request no state of the pool could serve.
+        original_waits: Let also those wait whose request no state of the pool could serve, as
+            Zephyr does; False: such a request fails at once.
 
     Raises:
         ValueError: An argument is out of range; "buddy": a size does not divide, so that in
@@ -92,7 +94,7 @@ class MemPool(PoolBase):
         base_address: int | None = None,
         clock: Clock | None = None,
         bits: int = 32,
-        original_waits: bool = False,
+        original_waits: bool = True,
     ) -> None:
         shape = PoolShape(
             min_bytes=min_bytes,
@@ -131,8 +133,9 @@ class MemPool(PoolBase):
             The block's offset.
 
         Raises:
-            OutOfMemory: No block is free and ``timeout`` is 0; or the request can never be
-                served.  No live block has changed; a quad pool may have recombined free ones.
+            OutOfMemory: No block is free and ``timeout`` is 0; or, without ``original_waits``,
+                none could ever be.  No live block has changed; a quad pool may have recombined
+                free ones.
             TimedOut: No block was free in time.
             ValueError: ``request_bytes`` or ``timeout`` is negative; the pool is closed, now or
                 while this waits.
@@ -142,20 +145,25 @@ class MemPool(PoolBase):
         In Zephyr: ``k_mem_pool_alloc()``, with K_NO_WAIT for 0 and K_FOREVER for None.
         """
         n, limit, urgency = _size(request_bytes), checked_timeout(timeout), operator.index(priority)
-        with self._latch:
-            offset = self._take(n)
-            if offset is not None:
-                return offset
-            # Differs from Zephyr: there a request that can never be served waits in vain.
-            hopeless = n > self._shape.max_request_bytes and not self._original_waits
-            if limit == 0 or hopeless:
-                self._raise_out_of_memory(n)
-            waiter = Waiter(n, urgency, ThreadBell())
-            self._queue.add(waiter)
-            until = None if limit is None else self._clock.now() + limit
-        granted: int | None = wait(
-            waiter, self._queue, self._latch, self._clock, until, give_back=self._return
-        )
+        waiter: Waiter | None = None
+        try:
+            with self._latch:
+                offset = self._take(n)
+                if offset is not None:
+                    return offset
+                if limit == 0 or self._is_hopeless(n):
+                    self._raise_out_of_memory(n)
+                waiter = Waiter(n, urgency, ThreadBell())
+                self._queue.add(waiter)
+                until = None if limit is None else self._clock.now() + limit
+            granted: int | None = wait(
+                waiter, self._queue, self._latch, self._clock, until, give_back=self._return
+            )
+        except BaseException:
+            # A signal handler may raise at any point, also before and after the sleep.
+            if waiter is not None:
+                abandon(waiter, self._queue, self._latch, self._return)
+            raise
         if granted is None:
             raise TimedOut(f"no block for {n} bytes within {limit} s")
         return granted
@@ -206,6 +214,10 @@ class MemPool(PoolBase):
             if isinstance(self._engine, QuadPool):
                 self._engine.recombine(0)
                 self._serve()
+
+    def _is_hopeless(self, request_bytes: int) -> bool:
+        """Whether a request is not to wait, as it can never be served."""
+        return request_bytes > self._shape.max_request_bytes and not self._original_waits
 
     def _take(self, request_bytes: int) -> int | None:
         self._require_open()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["PoolBlocks"]
 
 _MIN_BYTES = 64
+_MOST_BLOCKS = 1 << 20
 _WORD_MASK = 0xFFFFFFFF
 _DESCRIPTOR_BYTES = {"quad": (16,), "buddy": (4, 8)}
 
@@ -65,6 +66,11 @@ class PoolBlocks:
         # Differs from Zephyr: there the one block would be smaller than what it is given for.
         if size_bytes < _MIN_BYTES:
             raise ValueError(f"a pool of {size_bytes} bytes: the smallest block has {_MIN_BYTES}")
+        if model == "buddy" and size_bytes // _MIN_BYTES > _MOST_BLOCKS:
+            raise ValueError(
+                f"a pool of {size_bytes} bytes: its smallest blocks are numbered in 20 bits,"
+                f" which {_MOST_BLOCKS * _MIN_BYTES} bytes fill"
+            )
         self.heap = MemPool(
             bytearray(region) if isinstance(region, int) else region,
             min_bytes=_MIN_BYTES,

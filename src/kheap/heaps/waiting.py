@@ -274,11 +274,12 @@ def abandon(
     latch: AbstractContextManager[None],
     give_back: Callable[[Any], object],
 ) -> None:
-    """End a wait that nobody listens for any more; what was granted is given back."""
+    """End a wait that nobody listens for any more; what was granted is given back, once."""
     with latch:
         queue.discard(waiter)
-    if waiter.answer is not None:
-        give_back(waiter.answer)
+        answer, waiter.answer = waiter.answer, None
+    if answer is not None:
+        give_back(answer)
 
 
 def checked_timeout(timeout: float | None) -> float | None:

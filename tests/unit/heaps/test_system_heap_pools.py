@@ -67,6 +67,7 @@ def test_the_policy_is_the_pools():
         ({"size": 63}, "63 bytes: the smallest block has 64"),
         ({"size": 63, "implementation": "buddy"}, "63 bytes: the smallest block has 64"),
         ({"size": bytearray(63)}, "63 bytes: the smallest block has 64"),
+        ({"size": 64 << 21, "implementation": "buddy"}, "numbered in 20 bits"),
         ({"size": bytearray()}, "0 bytes: the smallest block has 64"),
         ({"hidden": 4}, "descriptor_bytes of a quad pool is 16"),
         ({"hidden": 0}, "descriptor_bytes of a quad pool is 16"),
