@@ -15,7 +15,17 @@ from kheap.study.bench_ops import Load
 
 SCHEMA = Path(__file__).parents[2] / "docs/reference/schemas/bench.json"
 SOME = Load(live_blocks=20, most_bytes=1 << 10)
-TINY = bench.Plan(rounds=2, pairs=20, mix_ops=60, bulk_ops=60, mixes=(SOME,), bulks=(SOME,))
+TINY = bench.Plan(
+    rounds=2,
+    pairs=20,
+    mix_ops=60,
+    bulk_ops=60,
+    shared_ops=40,
+    handovers=8,
+    mixes=(SOME,),
+    bulks=(SOME,),
+    threads=(1, 3),
+)
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +50,13 @@ def test_json_is_one_object_by_its_schema(capsys: pytest.CaptureFixture[str]) ->
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(answer, schema, cls=jsonschema.Draft202012Validator)
     assert (answer["rounds"], answer["compiled"]) == (1, kheap.COMPILED)
-    assert len(answer["targets"]) == 6
+    assert len(answer["targets"]) == 10
+    clocks = {row["group"]: row["clock"] for row in answer["rows"]}
+    assert [group for group, clock in clocks.items() if clock == "wall"] == [
+        "threads",
+        "handover",
+        "handover_async",
+    ]
 
 
 def test_text_names_the_build_the_sizes_and_each_target(
@@ -52,7 +68,15 @@ def test_text_names_the_build_the_sizes_and_each_target(
     assert ("(compiled)" in head) == kheap.COMPILED
     assert "sizes log-uniform 16 B..1 KiB" in text
     assert "floor: two calls that do nothing" in text
-    for name in ("pair_to_floor", "multiprocessing_heap_to_pair", "bulk_cost_1m_to_1000"):
+    assert "\n1 thread, 4 live blocks in each thread, sizes" in text
+    assert "\n3 threads, 4 live blocks in each thread, sizes" in text
+    assert "\nsizes 512 B; wall time; ratio to asyncio.Queue, put to get" in text
+    for name in (
+        "pair_to_floor",
+        "block_to_numpy",
+        "multiprocessing_heap_to_pair",
+        "bulk_cost_1m_to_1000",
+    ):
         assert name in text
     assert "not measured" in text
 

@@ -12,9 +12,14 @@ __all__ = ["bench_lines", "bench_object"]
 
 _HEADS = {
     "pair": "pair: alloc and free of one block from a Python loop; times are of a pair",
+    "block": "block: as pair, of whoever hands out an object that owns its memory",
     "mix": "mix: allocs and frees from a Python loop; times are of one operation",
+    "threads": "threads: a mix in each of several threads that share; times are of one operation",
+    "handover": "handover: threads wake each other in turn; times are of one hand-over",
+    "handover_async": "handover_async: tasks wake each other in turn; times are of one hand-over",
     "bulk": "bulk: allocs and frees in a compiled loop; times are of one operation",
 }
+_CLOCKS = {"cpu": "CPU time", "wall": "wall time"}
 _MARKS = {True: "met", False: "NOT MET", None: "not measured"}
 
 
@@ -24,18 +29,21 @@ def bench_lines(bench: Bench) -> list[str]:
     lines = [
         f"kheap {bench.kheap} ({build}), Python {bench.python}",
         bench.machine,
-        f"{bench.rounds} round(s), all rows of a table taking turns; CPU time in nanoseconds;"
+        f"{bench.rounds} round(s), all rows of a table taking turns; times in nanoseconds;"
         " a ratio is the median of the rounds' ratios",
     ]
-    for _, rows in groupby(bench.rows, lambda row: (row.group, row.live_blocks, row.sizes)):
+    for _, rows in groupby(bench.rows, _table_of):
         lines += ["", *_table(list(rows))]
     lines += ["", "targets"]
     return lines + [_target_line(target) for target in bench.targets]
 
 
+def _table_of(row: Row) -> tuple[str, int, int, str]:
+    return row.group, row.threads, row.live_blocks, row.sizes
+
+
 def _table(rows: list[Row]) -> list[str]:
     first = rows[0]
-    live = "" if first.group == "pair" else f"{first.live_blocks:,} live blocks, "
     cells = [("", "median", "min", "per second", "ratio", "")]
     cells += [
         (
@@ -51,9 +59,19 @@ def _table(rows: list[Row]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         _HEADS[first.group],
-        f"{live}sizes {first.sizes}; ratio to {first.ratio_to}",
+        f"{_load(first)}; {_CLOCKS[first.clock]}; ratio to {first.ratio_to}",
         *(_aligned(line, widths) for line in cells),
     ]
+
+
+def _load(row: Row) -> str:
+    words = [f"sizes {row.sizes}"]
+    if row.group == "threads":
+        words.insert(0, f"{row.live_blocks:,} live blocks in each thread")
+        words.insert(0, f"{row.threads} thread{'s' if row.threads > 1 else ''}")
+    elif row.live_blocks > 1:
+        words.insert(0, f"{row.live_blocks:,} live blocks")
+    return ", ".join(words)
 
 
 def _aligned(cells: tuple[str, ...], widths: list[int]) -> str:

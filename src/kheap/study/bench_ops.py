@@ -7,7 +7,6 @@ Not here: rounds, medians and ratios (``kheap.study.bench``).
 
 from __future__ import annotations
 
-import mmap
 from array import array
 from dataclasses import dataclass
 from random import Random
@@ -18,7 +17,7 @@ from kheap._core._native import Column, Loop, run
 from kheap._core.replay import OpColumns, ReplayLoop
 from kheap._core.yardstick import LibcLoop
 from kheap.heaps.sys_heap import SysHeap
-from kheap.study.replay import HUGE_PAGE, SIMULATED_ADDRESS, SLICE
+from kheap.study.replay import HUGE_PAGE, SIMULATED_ADDRESS, SLICE, simulated_region
 from kheap.trace.model import ALLOC, FREE
 
 __all__ = ["HeapPlayer", "LibcPlayer", "Load", "OpList", "make_ops"]
@@ -119,10 +118,7 @@ class HeapPlayer:
 
     def __init__(self, ops: OpList) -> None:
         self.ops = ops
-        # A private mapping: a shared one is given no huge pages.
-        self._region = mmap.mmap(-1, ops.region_bytes, access=mmap.ACCESS_COPY)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            self._region.madvise(mmap.MADV_HUGEPAGE)
+        self._region = simulated_region(ops.region_bytes)
         count = len(ops.op)
         given = (ops.op, ops.id, ops.size, array("q", bytes(8 * count)))
         offsets = array("q", bytes(8 * count))

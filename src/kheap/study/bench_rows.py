@@ -19,22 +19,29 @@ class Row:
     """One line of the comparison.
 
     Attributes:
-        group: "pair", "mix" or "bulk".
+        group: "pair", "block", "mix", "threads", "handover", "handover_async" or "bulk".
         name: Of the peer.
-        live_blocks: Blocks that are live at a time, about; 1 in pairs.
+        clock: "cpu" or "wall": what time the row is of.
+        threads: Threads that work at once.
+        live_blocks: Blocks that are live at a time, about, in each thread; 1 in pairs and
+            hand-overs.
         sizes: The sizes of the blocks.
-        ns_median, ns_min: Nanoseconds for a pair, or for one operation of the other groups,
-            over the rounds; None where it did not run.
-        ops_per_second: Pairs or operations a second, at the median.
+        ns_median, ns_min: Nanoseconds for a pair, or for one operation or hand-over of the
+            other groups, over the rounds; None where it did not run.  Those of several threads
+            are the time of all by the operations of all.
+        ops_per_second: Pairs, operations or hand-overs a second, at the median.
         ratio: How many times the time of ``ratio_to``; None for that row itself, and where
             either did not run.
-        ratio_to: Name of the row of the same group, load and sizes that it is compared with.
+        ratio_to: Name of the row that it is compared with, of the same group, threads,
+            live_blocks and sizes.
         note: What else there is to say: how many operations a round if fewer than others, or
             why there are none.
     """
 
     group: str
     name: str
+    clock: str
+    threads: int
     live_blocks: int
     sizes: str
     ns_median: float | None
@@ -113,6 +120,8 @@ class Group:
     live_blocks: int
     sizes: str
     ratio_to: str
+    clock: str = "cpu"
+    threads: int = 1
     series: dict[str, Series] = field(default_factory=dict)
 
     def add(self, name: str) -> Series:
@@ -129,6 +138,8 @@ class Group:
             yield Row(
                 self.name,
                 series.name,
+                self.clock,
+                self.threads,
                 self.live_blocks,
                 self.sizes,
                 None if speed is None else round(1e9 / speed, 2),

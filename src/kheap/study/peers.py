@@ -21,17 +21,25 @@ from typing import Any
 
 from kheap._core._native import COMPILED
 from kheap._core.yardstick import Yardstick
+from kheap.heaps.k_heap import Heap
 from kheap.heaps.sys_heap import SysHeap
 
 __all__ = [
+    "BLOCK",
+    "BLOCK_PEERS",
+    "BYTEARRAY",
+    "DROPPED_BLOCK",
     "FLOOR",
     "KHEAP",
+    "LOOP",
+    "NUMPY",
     "PAIR_BYTES",
     "PEERS",
     "AnyRunner",
     "Peer",
     "PureRunner",
     "Runner",
+    "mix_loop",
     "runner_of",
     "serve",
 ]
@@ -73,6 +81,7 @@ class Peer:
         outlives: Blocks still live at the end must be given back one by one; those of the
             others go with ``it``, or with the last reference.
         pure: It runs on the pure build of kheap, in a process of its own.
+        ours: It runs on this process's build of kheap.
     """
 
     name: str
@@ -83,6 +92,7 @@ class Peer:
     most_live: int = sys.maxsize
     outlives: bool = False
     pure: bool = False
+    ours: bool = False
 
 
 def _libc(_: int) -> ctypes.CDLL:
@@ -118,15 +128,20 @@ def _numpy(_: int) -> object:
     return empty
 
 
+LOOP = Peer("the loop itself", lambda _: None, "SIZE", "pass")
 FLOOR = Peer(
     "floor: two calls that do nothing", lambda _: Yardstick(), "it.take(SIZE)", "it.give(block)"
 )
-KHEAP = Peer("kheap.SysHeap", SysHeap, "it.alloc(SIZE)", "it.free(block)")
+KHEAP = Peer("kheap.SysHeap", SysHeap, "it.alloc(SIZE)", "it.free(block)", ours=True)
+BLOCK = Peer("kheap.Heap, block.free()", Heap, "it.alloc(SIZE)", "block.free()", ours=True)
+DROPPED_BLOCK = Peer("kheap.Heap, del block", Heap, BLOCK.obtain, "del block", ours=True)
+BYTEARRAY = Peer("bytearray(n), del", lambda _: None, "bytearray(SIZE)", "del block")
+NUMPY = Peer("numpy.empty(n, 'u1'), del", _numpy, "it(SIZE, 'u1')", "del block")
 
 #: All peers, in the order of the report.  Where each block is a mapping or a file of its own,
 #: a system has too few for a hundred thousand.
 PEERS = (
-    Peer("the loop itself", lambda _: None, "SIZE", "pass"),
+    LOOP,
     FLOOR,
     KHEAP,
     Peer(
@@ -137,8 +152,8 @@ PEERS = (
         slowness=50,
         pure=True,
     ),
-    Peer("bytearray(n), del", lambda _: None, "bytearray(SIZE)", "del block"),
-    Peer("numpy.empty(n, 'u1'), del", _numpy, "it(SIZE, 'u1')", "del block"),
+    BYTEARRAY,
+    NUMPY,
     Peer(
         "C malloc, free by ctypes",
         _libc,
@@ -173,6 +188,9 @@ PEERS = (
     ),
 )
 
+#: Whoever hands out an object that owns its memory, beside who hands out a number.
+BLOCK_PEERS = (LOOP, FLOOR, KHEAP, BLOCK, DROPPED_BLOCK, BYTEARRAY, NUMPY)
+
 
 class Runner:
     """Runs one peer's loops in this process; times are its CPU time in nanoseconds.
@@ -183,7 +201,7 @@ class Runner:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self._pair = _compiled(_PAIR, peer, str(PAIR_BYTES))
-        self._mix = _compiled(_MIX, peer, "size")
+        self._mix = mix_loop(peer)
         self._it: object = None
         self._blocks: list[object] = []
 
@@ -255,9 +273,18 @@ class PureRunner:
 AnyRunner = Runner | PureRunner
 
 
-def runner_of(peer: Peer) -> AnyRunner:
-    """What runs ``peer``. OSError if it needs a process and can have none."""
-    return PureRunner() if peer.pure else Runner(peer)
+def runner_of(peer: Peer, region_bytes: int, slot_count: int = 0) -> AnyRunner:
+    """What runs ``peer``, begun.
+
+    ImportError if it is not installed, OSError if it needs a process and can have none.
+    """
+    runner = PureRunner() if peer.pure else Runner(peer)
+    try:
+        runner.begin(region_bytes, slot_count)
+    except BaseException:
+        runner.end()
+        raise
+    return runner
 
 
 # An installed wheel has each module's source beside its extension.  A path hook for the
@@ -290,6 +317,11 @@ def serve() -> None:
     for line in sys.stdin:
         method, *given = json.loads(line)
         print(json.dumps(getattr(runner, method)(*given)), flush=True)
+
+
+def mix_loop(peer: Peer) -> Callable[..., None]:
+    """The loop of :meth:`Runner.mix`: called with what the peer made, slots, sizes, blocks."""
+    return _compiled(_MIX, peer, "size")
 
 
 def _compiled(source: str, peer: Peer, size: str) -> Callable[..., None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
@@ -23,7 +24,7 @@ from kheap.heaps.why import judge
 from kheap.profile import Profile
 from kheap.trace.model import NO_RESULT, OP_NAMES, Trace
 
-__all__ = ["Failure", "HeapReplay", "Replay", "Timeline", "replay"]
+__all__ = ["Failure", "HeapReplay", "Replay", "Timeline", "replay", "simulated_region"]
 
 #: Where a simulated region is said to lie, so that answers do not depend on Python's memory.
 SIMULATED_ADDRESS = 0x20000000
@@ -362,10 +363,17 @@ def _simulated(plan: _Lifetime, profile: Profile) -> SysHeap:
     if plan.size_bytes < HUGE_PAGE:
         return SysHeap(plan.size_bytes, profile, plan.base_address)
     try:
-        # Private: a shared mapping would get no huge pages.
-        region = mmap.mmap(-1, plan.size_bytes, access=mmap.ACCESS_COPY)
+        region = simulated_region(plan.size_bytes)
     except (OSError, ValueError, OverflowError) as error:
         raise ValueError(f"no memory to simulate {plan.size_bytes} bytes: {error}") from None
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        region.madvise(mmap.MADV_HUGEPAGE)
     return SysHeap(region, profile, plan.base_address)
+
+
+def simulated_region(size_bytes: int) -> mmap.mmap:
+    """Fresh memory for a large region, in huge pages where the system has them."""
+    # Private: a shared mapping would get no huge pages.
+    region = mmap.mmap(-1, size_bytes, access=mmap.ACCESS_COPY)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # A kernel may be built without them.
+            region.madvise(mmap.MADV_HUGEPAGE)
+    return region
