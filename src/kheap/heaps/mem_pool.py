@@ -229,8 +229,14 @@ class MemPool(PoolBase):
         return self._take(waiter.request_bytes)
 
     def _serve(self) -> None:
-        if len(self._queue):
+        if not len(self._queue):
+            return
+        try:
             self._queue.serve(self._attempt)
+        except BaseException:
+            # Whatever interrupts the walk, a signal say: nobody is left out.
+            self._queue.serve(self._attempt)
+            raise
 
     def _return(self, offset: int) -> None:
         """Free what was granted to one who has gone away meanwhile."""

@@ -8,6 +8,7 @@ one with a choice built in, and a lock.
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_right, insort
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
@@ -92,10 +93,14 @@ class MultiHeap:
         """Add a heap, with any value that tells the choice function about it.
 
         Raises:
-            ValueError: There are 8 already, or its addresses overlap another's.
+            ValueError: There are 8 already, its addresses overlap another's, or it is closed.
+            TypeError: It is no SysHeap.
 
         In Zephyr: ``sys_multi_heap_add_heap()``.
         """
+        if not isinstance(heap, SysHeap):
+            raise TypeError(f"heap: a SysHeap is wanted, not {type(heap).__name__}")
+        heap._require_open()
         record = HeapRecord(heap, user)
         if len(self._records) == MAX_HEAPS:
             raise ValueError(f"heap: a multi-heap holds at most {MAX_HEAPS}")
@@ -106,7 +111,9 @@ class MultiHeap:
                     f"heap at {record.first:#x}-{record.end:#x} overlaps the one at"
                     f" {other.first:#x}-{other.end:#x}; base_address sets them apart"
                 )
-        insort(self._records, record, key=_first)
+        records = self._records.copy()
+        insort(records, record, key=_first)
+        self._records = records  # Who looks an address up meanwhile has one list or the other.
 
     def owner(self, address: int) -> SysHeap:
         """The heap whose region holds ``address``.
@@ -117,12 +124,13 @@ class MultiHeap:
         Complexity: O(log heaps).
         In Zephyr: ``sys_multi_heap_get_heap()``.
         """
-        index = bisect_right(self._records, address, key=_first) - 1
+        address, records = operator.index(address), self._records
+        index = bisect_right(records, address, key=_first) - 1
         # Differs from Zephyr: there an address below all heaps reads before the table, and
         # one above a heap's end is taken for that heap's.
-        if index < 0 or address >= self._records[index].end:
+        if index < 0 or address >= records[index].end:
             raise InvalidFree(f"address {address:#x} lies in none of the heaps", address)
-        return self._records[index].heap
+        return records[index].heap
 
     def alloc(self, cfg: object, request_bytes: int) -> int:
         """Allocate from the heap that the choice function chooses; the block's address.
@@ -149,6 +157,7 @@ class MultiHeap:
 
     def try_alloc(self, cfg: object, request_bytes: int, *, align: int = 0) -> int | None:
         """As :meth:`aligned_alloc`, with None where that raises OutOfMemory."""
+        request_bytes = operator.index(request_bytes)
         if request_bytes < 0:
             raise ValueError(f"request_bytes is negative: {request_bytes}")
         return self._choose(self, cfg, align, request_bytes)

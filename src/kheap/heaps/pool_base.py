@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PoolBase", "raise_no_block"]
 
 _SIMULATED_ADDRESS = 0x20000000
+_ADDRESS_LIMIT = 1 << 64
 
 
 class PoolBase:
@@ -34,10 +35,12 @@ class PoolBase:
     __slots__ = ("_base_address", "_engine", "_latch", "_open", "_pin", "_region", "_shape")
 
     def __init__(self, region: Buffer | None, shape: PoolShape, base_address: int | None) -> None:
-        if base_address is not None and (base_address < 0 or base_address % shape.align):
-            raise ValueError(
-                f"base_address {base_address:#x} is no address aligned to {shape.align}"
-            )
+        if base_address is not None:
+            base_address = operator.index(base_address)
+            if not 0 <= base_address < _ADDRESS_LIMIT or base_address % shape.align:
+                raise ValueError(
+                    f"base_address {base_address:#x} is no address aligned to {shape.align}"
+                )
         self._shape = shape
         self._engine = shape.engine()
         self._latch = Latch()

@@ -42,7 +42,7 @@ class PoolShape:
     sizes: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("min_bytes", "max_bytes", "n_max", "align"):
+        for name in ("min_bytes", "max_bytes", "n_max", "align", "bits"):
             value = operator.index(getattr(self, name))
             if value < 1:
                 raise ValueError(f"{name} {value}: it is 1 or more")

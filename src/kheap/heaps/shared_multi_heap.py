@@ -95,7 +95,7 @@ class SharedMultiHeap:
                 self._multi.add(heap, kind)
                 self._by_attribute[kind].append(heap)
                 self._made.extend([heap] if made else [])
-        except ValueError:
+        except (ValueError, RuntimeError):
             if made:
                 heap.close()
             raise

@@ -100,6 +100,7 @@ class SystemHeap:
             region_bytes = system_region_size(size_or_region, profile)
             if implementation == "sys_heap":
                 size_or_region = region_bytes
+        heap_address = operator.index(heap_address)
         self._blocks: WordBlocks | PoolBlocks
         if implementation == "sys_heap":
             self._blocks = WordBlocks(size_or_region, profile, base_address, heap_address)

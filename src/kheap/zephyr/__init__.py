@@ -22,13 +22,12 @@ from errno import EAGAIN, EALREADY, EINVAL, ENOMEM
 from kheap.zephyr.board import (
     NULL,
     configure,
-    k_thread_priority_get,
-    k_thread_priority_set,
     memory,
     static_memory,
 )
 from kheap.zephyr.k_heaps import (
     K_HEAP_DEFINE,
+    K_HEAP_DEFINE_NOCACHE,
     k_heap,
     k_heap_aligned_alloc,
     k_heap_alloc,
@@ -39,6 +38,14 @@ from kheap.zephyr.k_heaps import (
     k_heap_realloc,
 )
 from kheap.zephyr.k_malloc import k_aligned_alloc, k_calloc, k_free, k_malloc, k_realloc
+from kheap.zephyr.listeners import (
+    HEAP_ID_FROM_POINTER,
+    HEAP_LISTENER_ALLOC_DEFINE,
+    HEAP_LISTENER_FREE_DEFINE,
+    heap_listener,
+    heap_listener_register,
+    heap_listener_unregister,
+)
 from kheap.zephyr.mem_pools import (
     K_MEM_POOL_DEFINE,
     k_mem_block,
@@ -50,6 +57,7 @@ from kheap.zephyr.mem_pools import (
 from kheap.zephyr.multi_heaps import (
     SMH_REG_ATTR_CACHEABLE,
     SMH_REG_ATTR_NON_CACHEABLE,
+    SMH_REG_ATTR_NUM,
     shared_multi_heap_add,
     shared_multi_heap_aligned_alloc,
     shared_multi_heap_alloc,
@@ -66,12 +74,14 @@ from kheap.zephyr.multi_heaps import (
     sys_multi_heap_get_heap,
     sys_multi_heap_init,
     sys_multi_heap_realloc,
+    sys_multi_heap_rec,
 )
 from kheap.zephyr.sys_heaps import (
     sys_heap,
     sys_heap_aligned_alloc,
     sys_heap_aligned_realloc,
     sys_heap_alloc,
+    sys_heap_array_get,
     sys_heap_free,
     sys_heap_init,
     sys_heap_print_info,
@@ -82,6 +92,12 @@ from kheap.zephyr.sys_heaps import (
     sys_heap_validate,
     sys_memory_stats,
 )
+from kheap.zephyr.threads import (
+    k_current_get,
+    k_thread,
+    k_thread_priority_get,
+    k_thread_priority_set,
+)
 from kheap.zephyr.timeouts import (
     K_FOREVER,
     K_HOURS,
@@ -91,6 +107,7 @@ from kheap.zephyr.timeouts import (
     K_NSEC,
     K_SECONDS,
     K_TICKS,
+    K_TIMEOUT_EQ,
     K_USEC,
     k_timeout_t,
 )
@@ -100,8 +117,12 @@ __all__ = [
     "EALREADY",
     "EINVAL",
     "ENOMEM",
+    "HEAP_ID_FROM_POINTER",
+    "HEAP_LISTENER_ALLOC_DEFINE",
+    "HEAP_LISTENER_FREE_DEFINE",
     "K_FOREVER",
     "K_HEAP_DEFINE",
+    "K_HEAP_DEFINE_NOCACHE",
     "K_HOURS",
     "K_MEM_POOL_DEFINE",
     "K_MINUTES",
@@ -110,13 +131,19 @@ __all__ = [
     "K_NSEC",
     "K_SECONDS",
     "K_TICKS",
+    "K_TIMEOUT_EQ",
     "K_USEC",
     "NULL",
     "SMH_REG_ATTR_CACHEABLE",
     "SMH_REG_ATTR_NON_CACHEABLE",
+    "SMH_REG_ATTR_NUM",
     "configure",
+    "heap_listener",
+    "heap_listener_register",
+    "heap_listener_unregister",
     "k_aligned_alloc",
     "k_calloc",
+    "k_current_get",
     "k_free",
     "k_heap",
     "k_heap_aligned_alloc",
@@ -133,6 +160,7 @@ __all__ = [
     "k_mem_pool_defrag",
     "k_mem_pool_free",
     "k_realloc",
+    "k_thread",
     "k_thread_priority_get",
     "k_thread_priority_set",
     "k_timeout_t",
@@ -149,6 +177,7 @@ __all__ = [
     "sys_heap_aligned_alloc",
     "sys_heap_aligned_realloc",
     "sys_heap_alloc",
+    "sys_heap_array_get",
     "sys_heap_free",
     "sys_heap_init",
     "sys_heap_print_info",
@@ -167,4 +196,5 @@ __all__ = [
     "sys_multi_heap_get_heap",
     "sys_multi_heap_init",
     "sys_multi_heap_realloc",
+    "sys_multi_heap_rec",
 ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from errno import EAGAIN, ENOMEM
 
-from kheap.errors import NotDefined, OutOfMemory, TimedOut
+from kheap.errors import InvalidFree, NotDefined, OutOfMemory, TimedOut
 from kheap.heaps.mem_pool import MemPool
-from kheap.zephyr.board import NULL, Pointer, board, k_thread_priority_get
-from kheap.zephyr.k_malloc import policy_of
+from kheap.zephyr.board import NULL, Pointer, board
+from kheap.zephyr.k_malloc import policy_of, refuse_unknown_pool
+from kheap.zephyr.threads import k_thread_priority_get
 from kheap.zephyr.timeouts import k_timeout_t, seconds_of
 
 __all__ = [
@@ -52,6 +53,7 @@ def K_MEM_POOL_DEFINE(name: str, minsz: int, maxsz: int, nmax: int, align: int) 
 
     Raises:
         NotDefined: The board's release has no such pools any more.
+        NotImplementedError: CONFIG_MEM_POOL_HEAP_BACKEND is set.
         ValueError: A geometry that the release's pools cannot have.
     """
     now = board()
@@ -60,7 +62,8 @@ def K_MEM_POOL_DEFINE(name: str, minsz: int, maxsz: int, nmax: int, align: int) 
             f"Zephyr {now.release} has no k_mem_pool: configure(release='1.7') has the one of"
             " 1.6 and 1.7, '2.4' the one of 1.8 to 2.4"
         )
-    region = bytearray(nmax * maxsz)
+    refuse_unknown_pool(now)
+    region = bytearray(max(0, nmax * maxsz))
     quad = now.version < (1, 8)
     pool = MemPool(
         region,
@@ -72,6 +75,7 @@ def K_MEM_POOL_DEFINE(name: str, minsz: int, maxsz: int, nmax: int, align: int) 
         policy=policy_of(now) if quad else "split_before_defrag",
         base_address=now.map(region, max(align, 4)),
         clock=now.clock,
+        bits=now.profile.bits,
         original_waits=True,
     )
     return k_mem_pool(name, pool)
@@ -81,6 +85,8 @@ def k_mem_pool_alloc(
     pool: k_mem_pool, block: k_mem_block, size_bytes: int, timeout: k_timeout_t | int
 ) -> int:
     """Take a block and fill its descriptor in.
+
+    Without a block, the descriptor stays as it was up to 1.7; from 1.8 on its data is NULL then.
 
     Args:
         pool: From where.
@@ -95,10 +101,10 @@ def k_mem_pool_alloc(
         offset = pool.pool.alloc(
             size_bytes, timeout=seconds_of(timeout), priority=k_thread_priority_get()
         )
-    except TimedOut:
-        return -EAGAIN
-    except OutOfMemory:
-        return -ENOMEM
+    except (TimedOut, OutOfMemory) as error:
+        if pool.pool.model == "buddy":
+            block.data = NULL
+        return -EAGAIN if isinstance(error, TimedOut) else -ENOMEM
     block.pool, block.data = pool, pool.pool.base_address + offset
     block.req_size = size_bytes
     return 0
@@ -108,10 +114,10 @@ def k_mem_pool_free(block: k_mem_block) -> None:
     """Give the block back that the descriptor tells of.
 
     Raises:
-        InvalidFree: It was given back before, or never taken.
+        InvalidFree: The descriptor tells of no live block.
     """
     if block.pool is None or block.data is NULL:
-        raise ValueError("the descriptor tells of no block")
+        raise InvalidFree("the descriptor tells of no block")
     block.pool.pool.free(block.data - block.pool.pool.base_address)
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EALREADY, EINVAL, ENOMEM
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kheap.errors import OutOfMemory
 from kheap.heaps.multi_heap import MultiHeap
 from kheap.heaps.shared_multi_heap import RegionAttribute, SharedMultiHeap
 from kheap.zephyr.board import NULL, Board, Pointer, board
-from kheap.zephyr.sys_heaps import sys_heap
+from kheap.zephyr.sys_heaps import heap_made, low_level, sys_heap
+
+if TYPE_CHECKING:
+    from kheap.heaps.k_heap import Heap
 
 __all__ = [
     "SMH_REG_ATTR_CACHEABLE",
     "SMH_REG_ATTR_NON_CACHEABLE",
+    "SMH_REG_ATTR_NUM",
     "shared_multi_heap_add",
     "shared_multi_heap_aligned_alloc",
     "shared_multi_heap_alloc",
@@ -32,45 +36,75 @@ __all__ = [
     "sys_multi_heap_get_heap",
     "sys_multi_heap_init",
     "sys_multi_heap_realloc",
+    "sys_multi_heap_rec",
 ]
 
 Choice = Callable[["sys_multi_heap", Any, int, int], Pointer]
 
 SMH_REG_ATTR_CACHEABLE = RegionAttribute.CACHEABLE
 SMH_REG_ATTR_NON_CACHEABLE = RegionAttribute.NON_CACHEABLE
+SMH_REG_ATTR_NUM = len(RegionAttribute)
+
+
+@dataclass(frozen=True, slots=True)
+class sys_multi_heap_rec:
+    """One heap of a multi-heap.
+
+    Attributes:
+        heap: The heap.
+        user_data: What was said of it when it was added.
+    """
+
+    heap: sys_heap | Heap
+    user_data: Any
 
 
 class sys_multi_heap:
     """Several heaps, to be given to :func:`sys_multi_heap_init` first.
 
     Attributes:
-        multi: The MultiHeap, once it is initialised.
-        heaps: The heaps that were added, by their first address.
+        multi: The MultiHeap, once it is initialised; its user values are the records.
     """
 
     multi: MultiHeap
 
-    def __init__(self) -> None:
-        self.heaps: dict[int, sys_heap] = {}
+    @property
+    def heaps(self) -> list[sys_multi_heap_rec]:
+        """The records of all heaps, by ascending address."""
+        return [record.user for record in self.multi.records]
+
+    @property
+    def nheaps(self) -> int:
+        """How many heaps were added."""
+        return len(self.multi.records)
 
 
 def sys_multi_heap_init(heap: sys_multi_heap, choice_fn: Choice) -> None:
     """Begin with no heaps; ``choice_fn(heap, cfg, align, size)`` answers each request."""
-    heap.heaps.clear()
     heap.multi = MultiHeap(
         lambda _, cfg, align, size_bytes: choice_fn(heap, cfg, align, size_bytes) or NULL
     )
 
 
-def sys_multi_heap_add_heap(mheap: sys_multi_heap, heap: sys_heap, user_data: object) -> None:
-    """Add a heap, with whatever the choice function wants to know of it."""
-    mheap.multi.add(heap.heap, user_data)
-    mheap.heaps[heap.heap.base_address] = heap
+def sys_multi_heap_add_heap(
+    mheap: sys_multi_heap, heap: sys_heap | Heap, user_data: object = None
+) -> None:
+    """Add a heap, with whatever the choice function wants to know of it.
+
+    Raises:
+        ValueError: There are 8 already, or its addresses overlap another's.
+    """
+    mheap.multi.add(low_level(heap), sys_multi_heap_rec(heap, user_data))
 
 
-def sys_multi_heap_get_heap(mheap: sys_multi_heap, addr: int) -> sys_heap:
-    """The heap that an address belongs to."""
-    return mheap.heaps[mheap.multi.owner(addr).base_address]
+def sys_multi_heap_get_heap(mheap: sys_multi_heap, addr: int) -> sys_multi_heap_rec:
+    """The record of the heap that an address belongs to.
+
+    Raises:
+        InvalidFree: It belongs to none.
+    """
+    owner = mheap.multi.owner(addr)
+    return next(record for record in mheap.heaps if low_level(record.heap) is owner)
 
 
 def sys_multi_heap_alloc(mheap: sys_multi_heap, cfg: object, size_bytes: int) -> Pointer:
@@ -116,16 +150,17 @@ class shared_multi_heap_region:
     size: int
 
 
-_pools: dict[Board, SharedMultiHeap] = {}
+_pools: dict[Board, SharedMultiHeap] = {}  # At most one.
 
 
 def shared_multi_heap_pool_init() -> int:
     """Begin with no regions: 0, or -EALREADY where that was done before."""
     now = board()
-    if now in _pools:
-        return -EALREADY
-    _pools.clear()  # Those of boards that are no more.
-    _pools[now] = SharedMultiHeap()
+    with now.lock:
+        if now in _pools:
+            return -EALREADY
+        _pools.clear()  # Those of boards that are no more.
+        _pools[now] = SharedMultiHeap()
     return 0
 
 
@@ -145,7 +180,9 @@ def shared_multi_heap_add(region: shared_multi_heap_region, user_data: object = 
         # Differs from Zephyr: there an assertion trips before, where attributes differ.
         return -ENOMEM
     memory = board().memory(region.addr, region.size)
-    pool.add(memory, region.attr, base_address=region.addr, profile=board().profile)
+    heap = sys_heap()
+    heap.heap = pool.add(memory, region.attr, base_address=region.addr, profile=board().profile)
+    heap_made(heap)
     return 0
 
 
@@ -162,7 +199,12 @@ def shared_multi_heap_aligned_alloc(attr: int, align: int, size_bytes: int) -> P
 
 
 def shared_multi_heap_realloc(attr: int, ptr: Pointer, size_bytes: int) -> Pointer:
-    """Resize a block, in its heap or by moving it to one with that attribute."""
+    """Resize a block, in its heap or by moving it to one with that attribute.
+
+    NULL too for an unknown attribute, where the block stays as it is.
+    """
+    if attr not in tuple(RegionAttribute):
+        return NULL
     try:
         return _pool().realloc(attr, ptr or None, size_bytes)
     except OutOfMemory:
@@ -171,4 +213,5 @@ def shared_multi_heap_realloc(attr: int, ptr: Pointer, size_bytes: int) -> Point
 
 def shared_multi_heap_free(block: Pointer) -> None:
     """Free a block; NULL has no effect."""
-    _pool().free(block or None)
+    if block:
+        _pool().free(block)

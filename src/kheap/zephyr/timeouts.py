@@ -16,13 +16,14 @@ __all__ = [
     "K_NSEC",
     "K_SECONDS",
     "K_TICKS",
+    "K_TIMEOUT_EQ",
     "K_USEC",
     "k_timeout_t",
     "seconds_of",
 ]
 
 _DEFAULT_TICKS_PER_SECOND = 10_000  # Kconfig's default on systems with tickless timers.
-_OLD_FOREVER = -1
+_FOREVER = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,20 @@ def K_NSEC(ns: float) -> k_timeout_t:
 
 
 def K_TICKS(ticks: int) -> k_timeout_t:
-    """So many ticks of the system clock (CONFIG_SYS_CLOCK_TICKS_PER_SEC)."""
+    """So many ticks of the system clock (CONFIG_SYS_CLOCK_TICKS_PER_SEC); -1 is for ever.
+
+    Raises:
+        ValueError: The option is no number of ticks.
+    """
     rate = int(board().config.get("SYS_CLOCK_TICKS_PER_SEC", _DEFAULT_TICKS_PER_SECOND))
-    return K_SECONDS(ticks / rate)
+    if rate < 1:
+        raise ValueError(f"CONFIG_SYS_CLOCK_TICKS_PER_SEC is {rate}: the clock does not tick")
+    return K_FOREVER if ticks == _FOREVER else K_SECONDS(ticks / rate)
+
+
+def K_TIMEOUT_EQ(a: k_timeout_t, b: k_timeout_t) -> bool:
+    """Whether two times to wait are the same; C cannot compare them with ``==``."""
+    return a == b
 
 
 def seconds_of(timeout: k_timeout_t | int) -> float | None:
@@ -88,4 +100,4 @@ def seconds_of(timeout: k_timeout_t | int) -> float | None:
         return checked_timeout(timeout.seconds)
     if not isinstance(timeout, int) or isinstance(timeout, bool):
         raise TypeError(f"timeout {timeout!r} is none: K_NO_WAIT, K_FOREVER, K_MSEC(100) ...")
-    return None if timeout == _OLD_FOREVER else checked_timeout(timeout / 1_000)
+    return None if timeout == _FOREVER else checked_timeout(timeout / 1_000)
