@@ -33,12 +33,15 @@ CONTENTS = """
 ```
 """
 SECTIONS = (
-    ("Tutorial", ("tutorial/first-replay",)),
+    ("Tutorial", ("tutorial/first-replay", "tutorial/the-zephyr-heap-pages")),
     (
         "How to",
         (
             "how-to/replay-your-own-trace",
             "how-to/allocate-in-a-buffer",
+            "how-to/wait-for-memory",
+            "how-to/numpy-arrays-in-a-region",
+            "how-to/port-c-code",
             "how-to/find-out-why-it-failed",
             "how-to/check-a-heap-image",
         ),
@@ -48,6 +51,8 @@ SECTIONS = (
         (
             "reference/cli",
             "reference/python",
+            "reference/heaps",
+            "reference/c-names",
             "reference/trace-formats",
             "reference/verdicts",
             "reference/releases",
@@ -56,7 +61,13 @@ SECTIONS = (
     ),
     (
         "Explanation",
-        ("explanation/layout", "explanation/fragmentation", "explanation/engine"),
+        (
+            "explanation/layout",
+            "explanation/fragmentation",
+            "explanation/engine",
+            "explanation/waiting",
+            "explanation/old-pools",
+        ),
     ),
     ("More", ("glossary", "adr/README")),
 )

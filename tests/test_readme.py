@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from kheap.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -10,6 +12,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_python_example(monkeypatch, capsys):
+    pytest.importorskip("numpy")
     monkeypatch.chdir(ROOT)
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})

@@ -17,7 +17,9 @@ DEFINED = (
     "region", "heap", "unit", "chunk", "chunk id", "header", "bucket", "split, merge",
     "undersized chunk", "requested bytes", "usable bytes", "chunk bytes", "high-water mark",
     "internal fragmentation", "external fragmentation", "event", "trace", "replay", "profile",
-    "verdict", "rewind", "canary", "timeline",
+    "verdict", "rewind", "canary", "timeline", "latch", "waiter", "handle", "grant", "pool",
+    "quad-block", "maximum block, level", "break, recombine", "partner", "policy",
+    "system heap", "hidden word", "descriptor", "multi-heap", "board",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -12,15 +13,18 @@ import pytest
 
 import kheap
 from docs.pages import DOCS, blocks, code_words, read, rows, section
+from kheap import zephyr
 from kheap._core.chunk import INVARIANTS, Layout
 from kheap.cli import _parser
+from kheap.heaps.pool_view import PoolStats
 from kheap.profile import HARDENING_LEVELS, RELEASES
 from kheap.study.replay import Failure, HeapReplay, Timeline
 from kheap.trace import FORMATS, HeapInit, TraceHeap
 
 REFERENCE = DOCS / "reference"
-CLI, PYTHON, FORMAT_PAGE = (
-    REFERENCE / name for name in ("cli.md", "python.md", "trace-formats.md")
+CLI, PYTHON, HEAPS, C_NAMES, FORMAT_PAGE = (
+    REFERENCE / name
+    for name in ("cli.md", "python.md", "heaps.md", "c-names.md", "trace-formats.md")
 )
 
 
@@ -69,14 +73,25 @@ def test_options_of_a_command(name):
 # ---------------------------------------------------------------------- Python
 
 
+def page_of(name):
+    """The page that has a section for a public name."""
+    (page,) = (page for page in (PYTHON, HEAPS) if f"\n## {name}\n" in read(page))
+    return page
+
+
 @pytest.mark.parametrize("name", kheap.__all__)
 def test_every_public_name_is_there(name):
-    text = read(PYTHON)
-    assert re.search(rf"^## {name}$", text, re.MULTILINE) or f"| `{name}` |" in text
+    assert f"| `{name}` |" in section(PYTHON, "Errors") or page_of(name)
 
 
 def own_names(cls):
     return {name for name in vars(cls) if not name.startswith("_")}
+
+
+def public_names(cls):
+    """The public names of a class, those of its bases in this package among them."""
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("kheap")]
+    return set().union(*map(own_names, bases))
 
 
 def test_every_call_of_sys_heap_is_there():
@@ -84,6 +99,22 @@ def test_every_call_of_sys_heap_is_there():
     face = ("alloc", "try_alloc", "realloc", "free", "usable_bytes")
     words = set(re.findall(r"\w+", " ".join(code_words(text))))
     assert {*own_names(kheap.SysHeap), *face} - {"geometry"} <= words
+
+
+#: What the engine shows on these classes, which is no part of them.
+ENGINE = {
+    "Heap": {"block_at", "drop", "enter", "free_block", "leave", "sweep"},
+    "Block": {"be", "home", "is_shut", "shut"},
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Heap", "Block", "SystemHeap", "MemPool", "MultiHeap", "SharedMultiHeap", "VirtualClock"],
+)
+def test_every_call_of_the_heaps_is_there(name):
+    words = set(re.findall(r"\w+", " ".join(code_words(section(HEAPS, name)))))
+    assert public_names(getattr(kheap, name)) - ENGINE.get(name, set()) <= words
 
 
 @pytest.mark.parametrize(
@@ -98,27 +129,77 @@ def test_every_call_of_sys_heap_is_there():
         ("Replay", Failure),
         ("Replay", Timeline),
         ("HeapStats", kheap.HeapStats),
+        ("PoolStats", PoolStats),
         ("Fragmentation", kheap.Fragmentation),
         ("Chunk", kheap.Chunk),
         ("Bucket", kheap.Bucket),
     ],
 )
 def test_every_field_is_there(heading, cls):
-    text = section(PYTHON, heading)
+    text = section(page_of(heading), heading)
     fields = {field.name for field in dataclasses.fields(cls)} | own_names(cls)
     words = set(re.findall(r"\w+", " ".join(code_words(text))))
-    assert fields - {"timeline_of", "from_walk"} <= words
+    assert fields - {"timeline_of", "from_walk", "from_levels"} <= words
 
 
-@pytest.mark.parametrize("name", ["SysHeap", "Profile", "read_trace", "replay"])
+def parameters(signature):
+    return [(p.name, p.kind, p.default) for p in signature.parameters.values() if p.name != "self"]
+
+
+def shown(arguments):
+    """The parameters that a page shows."""
+    return parameters(inspect.signature(eval(f"lambda {arguments}: 0", {"Profile": kheap.Profile})))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in kheap.__all__ if f"\n    kheap.{name}(" in read(PYTHON) + read(HEAPS)],
+)
 def test_signatures(name):
     """The line that shows a call has its arguments, in order, with their defaults."""
-    line = re.search(rf"^    kheap\.{name}\((.*)\)$", section(PYTHON, name), re.MULTILINE)[1]
-    shown = inspect.signature(eval(f"lambda {line}: 0", {"Profile": kheap.Profile}))
-    actual = inspect.signature(getattr(kheap, name))
-    assert [(p.name, p.kind, p.default) for p in shown.parameters.values()] == [
-        (p.name, p.kind, p.default) for p in actual.parameters.values()
+    line = re.search(rf"^    kheap\.{name}\((.*)\)$", section(page_of(name), name), re.MULTILINE)
+    assert shown(line[1]) == parameters(inspect.signature(getattr(kheap, name)))
+
+
+def shown_calls(text):
+    """Name and arguments of the calls in the first cells of a text's tables."""
+    return [
+        call for row in rows(text) for call in re.findall(r"`(?:await )?(\w+)\((.*?)\)`", row[0])
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Heap", "Block", "SystemHeap", "MemPool", "MultiHeap", "SharedMultiHeap", "VirtualClock"],
+)
+def test_signatures_in_tables(name):
+    """So have the rows of a class; what is compiled cannot be asked for them."""
+    cls = getattr(kheap, name)
+    for call, arguments in shown_calls(section(HEAPS, name)):
+        if call in ("memoryview", "len"):
+            continue
+        with contextlib.suppress(ValueError):
+            actual = parameters(inspect.signature(getattr(cls, call)))
+            assert shown(arguments) == actual, call
+
+
+# ---------------------------------------------------------------------- C names
+
+
+def test_every_c_name_is_there():
+    words = set(re.findall(r"\w+", " ".join(code_words(read(C_NAMES)))))
+    assert not (missing := set(zephyr.__all__) - words), missing
+
+
+def test_every_c_name_is_one():
+    """What the page calls is there, with these arguments."""
+    shown_there = shown_calls(read(C_NAMES))
+    line = re.search(r"^    configure\((.*)\)$", read(C_NAMES), re.MULTILINE)
+    for call, arguments in [*shown_there, ("configure", line[1])]:
+        actual = parameters(inspect.signature(getattr(zephyr, call)))
+        assert call in zephyr.__all__
+        assert shown(arguments) == actual, call
+    assert len(shown_there) > 60
 
 
 def test_errors():
@@ -138,8 +219,9 @@ def test_errors():
 
 
 def sample(name):
-    """The sample of a format: the first block of text in its section."""
-    return re.search(r"^```text\n(.*?)^```$", section(FORMAT_PAGE, name), re.M | re.S)[1]
+    """The sample of a format: the first block of text in its section, or bytes in hexadecimal."""
+    text = re.search(r"^```text\n(.*?)^```$", section(FORMAT_PAGE, name), re.M | re.S)[1]
+    return bytes.fromhex(text) if re.fullmatch(r"[0-9a-f\n]+", text) else text.encode()
 
 
 def test_every_format_is_there():
@@ -149,7 +231,7 @@ def test_every_format_is_there():
 @pytest.mark.parametrize("name", FORMATS)
 def test_samples(name, tmp_path):
     path = tmp_path / "sample"
-    path.write_text(sample(name), encoding="utf-8")
+    path.write_bytes(sample(name))
     trace = kheap.read_trace(path)
     assert trace.format == name
     assert trace.skipped == 0
@@ -166,7 +248,7 @@ def test_what_a_format_has(name, tmp_path):
     """The table at the head of the page."""
     (cells,) = (row[3:] for row in rows(read(FORMAT_PAGE)) if row[0] == f"[`{name}`](#{name})")
     path = tmp_path / "sample"
-    path.write_text(sample(name), encoding="utf-8")
+    path.write_bytes(sample(name))
     trace = kheap.read_trace(path)
     found = [
         any(trace.align),
@@ -181,7 +263,7 @@ def test_what_a_format_has(name, tmp_path):
 
 def test_every_note_is_there():
     text = section(FORMAT_PAGE, "All formats")
-    modules = ("_blocks", "_columns", "_rep", "_syslog", "_valgrind", "_rows_json")
+    modules = ("_blocks", "_columns", "_kh_records", "_rep", "_syslog", "_valgrind", "_rows_json")
     for module in modules:
         for name, note in vars(importlib.import_module(f"kheap.trace.{module}")).items():
             if name.startswith("NOTE_"):
