@@ -172,7 +172,7 @@ cdef class Region(Pin):
 
     @cython.final
     cdef inline i64 top_bit(self, i64 x) noexcept nogil:
-        return 63 - kheap_clz(<unsigned long long> x)
+        return 63 ^ kheap_clz(<unsigned long long> x)  # As 63 - it; GCC sees one instruction.
 
     @cython.final
     cdef inline i64 low_bit(self, i64 x) noexcept nogil:
@@ -254,6 +254,9 @@ cdef class Latch:
 
 
 cdef class Owner:
+    cdef readonly Latch _latch
+    cdef public bint _ready
+
     cdef drop(self, i64 offset)
     cdef free_block(self, Memory block)
 

@@ -11,12 +11,14 @@ import ctypes
 import operator
 import os
 import weakref
-from _thread import allocate_lock, get_ident
+from _thread import RLock, allocate_lock, get_ident
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from typing_extensions import Buffer
 
 __all__ = [
@@ -38,6 +40,7 @@ BUSY = "the heap is called while this thread is busy with it: by a listener, or 
 CLOSED = "the block is closed: freed, handed on, or being moved"
 
 _LIMIT = 0x8000000000000000
+_VIEWS = RLock()  # Held while a view is made, or no more are to be had: one of the two comes first.
 
 
 class Pin:
@@ -274,7 +277,19 @@ class _Bytes(ctypes.Array[ctypes.c_char]):
 
 
 class Owner:
-    """Who gets memory back."""
+    """Who gets memory back.
+
+    Attributes:
+        _ready: Whether the constructor has run.
+    """
+
+    _latch: Latch
+    _ready = False
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        owner = super().__new__(cls)
+        owner._latch = Latch()
+        return owner
 
     def drop(self, offset: int) -> None:
         """Take back the memory at ``offset``, whose last reference has gone."""
@@ -307,17 +322,18 @@ class Memory:
         self.nbytes = size_bytes
 
     def __del__(self) -> None:
-        if self.heap is not None and self.shut() == 0:
+        if self.heap is not None and not self._is_shut:
             self.heap.drop(self.offset)
 
     def shut(self) -> int:
         """Let no more views be had: 0; 1 if there are some, 2 if that was done before."""
-        if self._is_shut:
-            return 2
-        if self._bytes is not None and self._bytes() is not None:
-            return 1
-        self._is_shut = True
-        return 0
+        with _VIEWS:
+            if self._is_shut:
+                return 2
+            if self._bytes is not None and self._bytes() is not None:
+                return 1
+            self._is_shut = True
+            return 0
 
     _shut = shut
 
@@ -331,18 +347,22 @@ class Memory:
 
     def view(self) -> memoryview:
         """The bytes, as a memoryview without a copy. BufferError if they are given back."""
-        if self._is_shut:
-            raise BufferError(CLOSED)
-        array = None if self._bytes is None else self._bytes()
-        if array is None:
-            array = _bytes_class(self.nbytes).from_buffer(self._region.u8, self.offset)
-            array.memory = self
-            self._bytes = weakref.ref(array)
-        return memoryview(array).cast("B")
+        with _VIEWS:
+            if self._is_shut:
+                raise BufferError(CLOSED)
+            array = None if self._bytes is None else self._bytes()
+            if array is None:
+                array = _bytes_class(self.nbytes).from_buffer(self._region.u8, self.offset)
+                array.memory = self
+                self._bytes = weakref.ref(array)
+            return memoryview(array).cast("B")
 
     def __buffer__(self, flags: int) -> memoryview:
         """The bytes, for Python 3.12 and later."""
         return self.view()
+
+    def __release_buffer__(self, view: memoryview) -> None:
+        """Nothing more to do; where it is missing, numpy takes it that no view need be held."""
 
 
 @lru_cache

@@ -124,6 +124,9 @@ cdef class Latch:
 
 
 cdef class Owner:
+    def __cinit__(self):
+        self._latch = Latch()
+
     cdef drop(self, i64 offset):
         pass
 
@@ -143,7 +146,7 @@ cdef class Memory:
         return self.shut()
 
     def _reopen(self):
-        self._exports = 0
+        kheap_swap(&self._exports, -1, 0)
 
     def view(self):
         return memoryview(self)

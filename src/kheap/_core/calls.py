@@ -44,6 +44,10 @@ class HeapCalls(AlignedHeap):
         self.bucket_add(self.c0, self.n - self.c0)
         self.stat_change(self.counted(self.n - self.c0), 0)
 
+    def __del__(self) -> None:
+        # The garbage collector says so to everything in a cycle before it clears any of it.
+        self.ended = True
+
     def _announcing(self, now: bool) -> None:
         """Whether listeners are being called: the heap cannot be used meanwhile."""
         self.state = 2 if now else 1

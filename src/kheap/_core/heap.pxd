@@ -14,6 +14,7 @@ cdef class ChunkHeap(Region):
     cdef bint clamps, gap_counts, event_gap
     cdef unsigned long long address, ones, salt, poison
     cdef readonly bint watched
+    cdef public bint ended
 
     cpdef _place(self, layout, geometry, base_address)
 

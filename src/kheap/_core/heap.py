@@ -62,6 +62,7 @@ class ChunkHeap(Region):
         self.grain = 1
         self.turned = 0
         self.watched = False
+        self.ended = False
         self.state = 1
 
     def chunk_size(self, c: int) -> int:

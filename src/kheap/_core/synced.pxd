@@ -3,8 +3,10 @@
 
 cimport cython
 
-from kheap._core._native cimport Latch, Memory, Owner, i64
+from kheap._core._native cimport Memory, Owner, i64
 from kheap._core.calls cimport HeapCalls
+
+cdef object NO_WAIT
 
 
 cdef class Block(Memory):
@@ -15,17 +17,18 @@ cdef class Block(Memory):
 
 cdef class SyncedHeap(Owner):
     cdef object __weakref__
-    cdef readonly Latch _latch
     cdef readonly HeapCalls sys_heap
     cdef public i64 _live
     cdef public bint _crowded
     cdef readonly list _dropped
 
     @cython.final
-    cdef inline enter(self)
+    cdef inline int enter(self) except -1
     @cython.final
-    cdef inline leave(self)
-    cdef sweep(self)
+    cdef inline int leave(self) except -1
+    cdef int sweep(self) except -1
+    @cython.locals(offset=i64)
+    cpdef _obtain(self, request_bytes, align)
     @cython.final
     @cython.locals(block=Block)
     cdef inline Block block_at(self, i64 offset, i64 request_bytes)

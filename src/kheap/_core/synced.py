@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from kheap._core._native import Latch, Memory, Owner
+from kheap._core._native import Memory, Owner
 from kheap.units import NO_WAIT
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from kheap._core.calls import HeapCalls
 
-__all__ = ["Block", "Locked", "SyncedHeap"]
+__all__ = ["FREED", "Block", "Locked", "SyncedHeap"]
 
+FREED = -100  # To `_free_shut`: the engine has taken it back, and others wait.
 NOBODYS = "a Block is made by the alloc() of a heap"
 
 
@@ -170,7 +171,9 @@ class SyncedHeap(Owner):
     """
 
     def __init__(self, sys_heap: HeapCalls) -> None:
-        self._latch = Latch()
+        if self._ready:
+            raise ValueError("the heap has its region already")
+        self._ready = True
         self.sys_heap = sys_heap
         self._live = 0
         self._crowded = False
@@ -180,6 +183,8 @@ class SyncedHeap(Owner):
 
     def enter(self) -> None:
         """Take the latch. RuntimeError where this thread is busy with the heap."""
+        if not self._ready:
+            raise TypeError("the constructor of Heap was not called")
         if not self._latch.try_take():
             self._latch.take()
 
@@ -208,6 +213,14 @@ class SyncedHeap(Owner):
 
     def _new_block(self, offset: int, request_bytes: int) -> Block:
         """The same, and it is counted."""
+        self._live += 1
+        return self.block_at(offset, request_bytes)
+
+    def _obtain(self, request_bytes: int, align: int) -> Block | int:
+        """A counted Block from the engine, or its refusal; compiled, nothing comes in between."""
+        offset = self.sys_heap.take(self.sys_heap.whole(request_bytes), self.sys_heap.whole(align))
+        if offset <= 0:
+            return offset
         self._live += 1
         return self.block_at(offset, request_bytes)
 
@@ -306,12 +319,14 @@ class SyncedHeap(Owner):
         """Free a block of this heap."""
         self.enter()
         code = block.shut()
-        if code == 0 and not self._crowded and not self.sys_heap.watched:
+        if code == 0 and not self.sys_heap.watched:
             code = self.sys_heap.give(block.offset)
             if code >= 0:
                 self._live -= 1
-                self.leave()
-                return
+                if not self._crowded:
+                    self.leave()
+                    return
+                code = FREED
         try:
             self._latch.claim()
             self._free_shut(block, code)
@@ -320,6 +335,9 @@ class SyncedHeap(Owner):
 
     def drop(self, offset: int) -> None:
         """Free what a finaliser has shut; it does not wait."""
+        # In a cycle of garbage, the heap may be cleared before its blocks go.
+        if not self.sys_heap or self.sys_heap.ended:
+            return
         if not self._latch.try_take():
             self._dropped.append(offset)
             self.sweep()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -85,7 +86,7 @@ class Heap(QueuedHeap):
         sys_heap = SysHeap(region, profile, base_address)
         super().__init__(sys_heap, RealClock() if clock is None else clock, original_waits)
         self.name = name
-        self._handles: dict[int, int] = {}
+        self._handles: dict[int, tuple[int, int]] = {}
         self._id = int.from_bytes(os.urandom(8), "little")
 
     def __init_subclass__(cls) -> None:
@@ -138,11 +139,17 @@ class Heap(QueuedHeap):
     ) -> Block:
         """As :meth:`alloc` of ``count * size_bytes`` bytes, which are set to zero.
 
+        A product that overflows the machine's ``size_t`` is not waited for.
+
         In Zephyr: ``k_heap_calloc()``.
         """
         if count < 0 or size_bytes < 0:
             raise ValueError(f"a negative count or size: {count} times {size_bytes}")
-        block = self.alloc(count * size_bytes, align=align, timeout=timeout, priority=priority)
+        product = index(count) * index(size_bytes)
+        if product >> self.profile.bits:
+            self._check_request(align, timeout)
+            timeout = NO_WAIT
+        block = self.alloc(product, align=align, timeout=timeout, priority=priority)
         with block.view() as view:
             for at in range(0, len(view), len(_ZEROS)):
                 view[at : at + len(_ZEROS)] = _ZEROS[: len(view) - at]
@@ -203,7 +210,7 @@ class Heap(QueuedHeap):
         kind = np.dtype(dtype)
         if kind.hasobject:
             raise TypeError(f"an array of dtype {kind} holds references, not bytes")
-        sides = (shape,) if isinstance(shape, int) else tuple(shape)
+        sides = tuple(map(index, shape)) if isinstance(shape, Iterable) else (index(shape),)
         if any(side < 0 for side in sides):
             raise ValueError(f"a negative dimension: {shape}")
         size_bytes = kind.itemsize * prod(sides)
@@ -211,7 +218,8 @@ class Heap(QueuedHeap):
             return np.empty(sides, kind)
         step = kind.alignment if align is None else align
         block = self.alloc(size_bytes, align=step, timeout=timeout, priority=priority)
-        return np.ndarray(sides, kind, buffer=block.view())
+        # ndarray() gives a buffer's view back at once; frombuffer() holds it, and so the block.
+        return np.ndarray(sides, kind, buffer=np.frombuffer(block.view(), np.uint8))
 
     def adopt(self, handle: bytes) -> Block:
         """Take the ownership that :meth:`Block.handle` gave up.
@@ -230,8 +238,8 @@ class Heap(QueuedHeap):
             raise InvalidFree("a handle of another heap, or of another process", offset)
         with Locked(self):
             self.sys_heap._require_open()
-            if self._handles.get(offset) != nonce:
-                raise InvalidFree("a handle that was adopted before", offset)
+            if self._handles.get(offset) != (nonce, size_bytes):
+                raise InvalidFree("a handle that was adopted before, or changed", offset)
             del self._handles[offset]
             return self._new_block(offset, size_bytes)
 
@@ -312,6 +320,7 @@ class Heap(QueuedHeap):
             BufferError: Blocks live, or views of them; nothing has changed.
         """
         with Locked(self):
+            self._free_dropped()
             if self._live:
                 raise BufferError(f"{self._live} blocks of the heap live; it is not closed")
             self._queue.dismiss(ValueError("the heap is closed"))
@@ -351,21 +360,23 @@ class Heap(QueuedHeap):
     # ------------------------------------------------------------------ what a Block asks
 
     def _handle_of(self, block: Block) -> bytes:
+        nonce = int.from_bytes(os.urandom(8), "little")
         with Locked(self):
             code = block._shut()
             if code:
                 self._refuse_shut(block, code)
-            nonce = int.from_bytes(os.urandom(8), "little")
-            self._handles[block.offset] = nonce
+            offset, size_bytes = block.offset, block.requested_bytes
+            self._handles[offset] = nonce, size_bytes
             self._live -= 1
-        size_bytes = block.requested_bytes
-        return _HANDLE.pack(_MAGIC, os.getpid(), self._id, block.offset, size_bytes, nonce)
+        return _HANDLE.pack(_MAGIC, os.getpid(), self._id, offset, size_bytes, nonce)
 
     def _address_of(self, offset: int) -> int:
         return self.base_address + offset
 
     def _usable_bytes(self, block: Block) -> int:
         with Locked(self):
+            if block.closed:
+                self._refuse_shut(block, 2)
             return self.sys_heap.usable_bytes(block.offset)
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import index
 from typing import NoReturn
 
 from kheap._core._native import Memory
-from kheap._core.synced import Block, Locked, SyncedHeap
+from kheap._core.synced import FREED, Block, Locked, SyncedHeap
 from kheap.errors import InvalidFree, KheapError, OutOfMemory, TimedOut
-from kheap.heaps.sys_heap import SysHeap, Unraisable
+from kheap.heaps.sys_heap import Events, SysHeap, Unraisable
 from kheap.heaps.waiting import (
     Bell,
     Clock,
     ThreadBell,
     Waiter,
     WaitQueue,
+    abandon,
     checked_timeout,
     wait,
 )
@@ -65,16 +67,20 @@ class QueuedHeap(SyncedHeap):
         return self._wait(answer, timeout, give_back=Block.free)
 
     def _wait(self, waiter: Waiter, timeout: float | None, give_back: GiveBack) -> Block:
-        until = None if timeout is None else self._clock.now() + timeout
-        answer = wait(
-            waiter,
-            self._queue,
-            Locked(self),
-            self._clock,
-            until,
-            last_attempt=last_attempt,
-            give_back=give_back,
-        )
+        try:
+            until = None if timeout is None else self._clock.now() + timeout
+            answer = wait(
+                waiter,
+                self._queue,
+                Locked(self),
+                self._clock,
+                until,
+                last_attempt=last_attempt,
+                give_back=give_back,
+            )
+        except BaseException:
+            abandon(waiter, self._queue, Locked(self), give_back)
+            raise
         return self._in_time(answer, waiter.request_bytes, timeout)
 
     def _in_time(self, answer: object, request_bytes: int, timeout: float | None) -> Block:
@@ -92,12 +98,9 @@ class QueuedHeap(SyncedHeap):
         bell: Bell | None = None,
     ) -> Block | Waiter:
         """A Block, or the waiter that was queued; raises where it is not to wait."""
-        if code == UNTRIED:
-            code = self._ask(request_bytes, align)
-        if code > 0:
-            return self._new_block(code, request_bytes)
-        if code < 0:
-            self.sys_heap._refuse_alloc(code, request_bytes, align)
+        block = self._try_alloc(code, request_bytes, align)
+        if block is not None:
+            return block
         self._require_hope(request_bytes, align, timeout)
         return self._enqueue(
             request_bytes, priority, partial(self._attempt_alloc, request_bytes, align), bell
@@ -125,24 +128,30 @@ class QueuedHeap(SyncedHeap):
     def _enqueue(
         self, request_bytes: int, priority: int, attempt: Attempt, bell: Bell | None
     ) -> Waiter:
-        waiter = Waiter(request_bytes, priority, bell or ThreadBell(), attempt)
+        waiter = Waiter(request_bytes, index(priority), bell or ThreadBell(), attempt)
         self._queue.add(waiter)
         self._crowded = True
         return waiter
 
-    def _ask(self, request_bytes: int, align: int) -> int:
-        """The engine's answer."""
-        if self.sys_heap.watched:
-            return self.sys_heap._watched_alloc(request_bytes, align)
-        return self.sys_heap._plain_alloc(request_bytes, align)
-
     def _attempt_alloc(self, request_bytes: int, align: int) -> Block | None:
-        code = self._ask(request_bytes, align)
-        if code < 0:
-            self.sys_heap._refuse_alloc(code, request_bytes, align)
-        return self._new_block(code, request_bytes) if code else None
+        heap = self.sys_heap
+        if heap.watched:
+            heap._before()
+        answer = self._obtain(request_bytes, align)
+        if isinstance(answer, Block):
+            # From here on an interrupt drops the block, which frees it.
+            if heap.watched:
+                heap._announce(("alloc", answer.offset, heap._event_bytes(answer.offset)))
+            return answer
+        if answer < 0:
+            heap._refuse_alloc(answer, request_bytes, align)
+        return None
 
     def _try_alloc(self, code: int, request_bytes: int, align: int) -> Block | None:
+        """An attempt, if ``code`` says that there was none yet, or that a new one may succeed."""
+        if code == 0 and self._dropped:
+            self._free_dropped()
+            code = UNTRIED
         if code == UNTRIED:
             return self._attempt_alloc(request_bytes, align)
         if code < 0:
@@ -151,6 +160,14 @@ class QueuedHeap(SyncedHeap):
 
     def _serve(self) -> None:
         """Let all who wait try again, in their order; again, if one of them gave some back."""
+        try:
+            self._walk_queue()
+        except BaseException:
+            # Whatever interrupts the walk, a signal say: nobody is left out.
+            self._walk_queue()
+            raise
+
+    def _walk_queue(self) -> None:
         while True:
             self._yielded = False
             self._queue.serve(_attempt)
@@ -159,29 +176,43 @@ class QueuedHeap(SyncedHeap):
         self._crowded = bool(self._queue)
 
     def _give_back(self, offset: int) -> None:
-        self.sys_heap.free(offset)
+        """Free the memory of a block that is no more; as in any finaliser, errors go no further."""
         self._live -= 1
-        self._serve()
+        try:
+            try:
+                self.sys_heap.free(offset)
+            finally:
+                self._serve()
+        except BaseException as error:
+            error.add_note("while a dropped block was freed")
+            Unraisable(error)
 
     def _free_shut(self, block: Memory, code: int) -> None:
         """Free a block after :meth:`Block.shut` answered ``code``, or the engine a refusal."""
         if code > 0:
             self._refuse_shut(block, code)
+        if code != FREED:
+            self._free_watched(block, code)
+        self._serve()
+
+    def _free_watched(self, block: Memory, code: int) -> None:
         try:
             if code < 0:
                 self.sys_heap._refuse_free(code, block.offset)
-            self._give_back(block.offset)
-        except BaseException:
-            block._reopen()
+            self.sys_heap.free(block.offset)
+        except BaseException as error:
+            # A listener's interrupt comes when the block is freed.
+            if isinstance(error, KheapError) or self.sys_heap._chunk_of(block.offset) >= 0:
+                block._reopen()
+                raise
+            self._live -= 1
+            self._serve()
             raise
+        self._live -= 1
 
     def _free_dropped(self) -> None:
         while self._dropped:
-            try:
-                self._give_back(self._dropped.pop(0))
-            except KheapError as error:
-                error.add_note("while a dropped block was freed")
-                Unraisable(error)
+            self._give_back(self._dropped.pop(0))
 
     def _refuse_shut(self, block: Memory, code: int) -> NoReturn:
         if code == 1:
@@ -204,27 +235,33 @@ class QueuedHeap(SyncedHeap):
         priority: int,
     ) -> Block | None:
         self._check_request(align, timeout)
-        if request_bytes == 0:
+        if index(request_bytes) == 0:
             self.free(block)
             return None
+        attempt = partial(self._attempt_resize, block, request_bytes, align)
         with Locked(self):
             code = block._shut()
             if code:
                 self._refuse_shut(block, code)
             try:
-                if self._attempt_resize(block, request_bytes, align) is not None:
-                    self._serve_yielded()
-                    return block
-                self._require_hope(request_bytes, align, timeout)
-                attempt = partial(self._attempt_resize, block, request_bytes, align)
-                waiter = self._enqueue(request_bytes, priority, attempt, None)
+                resized = attempt()
+                if resized is None:
+                    self._require_hope(request_bytes, align, timeout)
+                    waiter = self._enqueue(request_bytes, priority, attempt, None)
             except BaseException:
                 block._reopen()
                 raise
+            if resized is not None:
+                self._serve_yielded()
+                return block
+        kept: list[Block] = []
         try:
-            self._wait(waiter, timeout, give_back=_keep)
-        finally:
-            block._reopen()
+            self._wait(waiter, timeout, give_back=kept.append)
+        except BaseException:
+            # Once it is resized it is open, and may have been freed by others since.
+            if not kept:
+                block._reopen()
+            raise
         with Locked(self):
             self._serve_yielded()
         return block
@@ -232,14 +269,20 @@ class QueuedHeap(SyncedHeap):
     def _attempt_resize(self, block: Block, request_bytes: int, align: int) -> Block | None:
         heap, old_offset = self.sys_heap, block.offset
         old_bytes = heap.usable_bytes(old_offset)
-        try:
-            offset = heap.realloc(old_offset, request_bytes, align=align)
-        except OutOfMemory:
+        events: Events = ()
+        if heap.watched:
+            offset, events = heap._watched_move(old_offset, request_bytes, align)
+        else:
+            offset = heap._plain_realloc(old_offset, request_bytes, align)
+        if offset < 0:
+            heap._refuse_alloc(offset, request_bytes, align)
+        if offset == 0:
             return None
-        assert offset is not None
         block._move(offset, request_bytes)
         if offset != old_offset or heap.usable_bytes(offset) < old_bytes:
             self._yielded = True
+        if events:
+            heap._announce(*events)
         return block
 
     def _serve_yielded(self) -> None:
@@ -257,7 +300,3 @@ def _attempt(waiter: Waiter) -> Block | None:
 def last_attempt(waiter: Waiter) -> Block | None:
     """What a waiter whose time is up tries: twice, since Zephyr's does so before it looks."""
     return _attempt(waiter) or _attempt(waiter)
-
-
-def _keep(block: Block) -> None:
-    """A block that was resized stays with who owns it."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "SysHeap", "Unraisable"]
 
 Listener = Callable[[str, int, int], object]
+Events = tuple[tuple[str, int, int], ...]
 
 _OPEN, _ANNOUNCING = 1, 2
 _HOT_CALLS = ("alloc", "try_alloc", "free", "realloc", "usable_bytes")
@@ -402,14 +403,20 @@ class SysHeap(HeapCalls):
         return code
 
     def _watched_realloc(self, offset: int, request_bytes: int, align: int) -> int:
+        moved, events = self._watched_move(offset, request_bytes, align)
+        self._announce(*events)
+        return moved
+
+    def _watched_move(self, offset: int, request_bytes: int, align: int) -> tuple[int, Events]:
+        """A realloc, and what is to be announced of it."""
         self._before()
         told, units = self._event_bytes(offset), self._units_at(offset)
         moved = self._plain_realloc(offset, request_bytes, align)
         if moved == 0 and request_bytes == 0:
-            self._announce(("free", offset, told))
-        elif moved > 0 and (moved != offset or self._units_at(moved) != units):
-            self._announce(("alloc", moved, self._event_bytes(moved)), ("free", offset, told))
-        return moved
+            return moved, (("free", offset, told),)
+        if moved > 0 and (moved != offset or self._units_at(moved) != units):
+            return moved, (("alloc", moved, self._event_bytes(moved)), ("free", offset, told))
+        return moved, ()
 
     def _units_at(self, offset: int) -> int:
         c = self._chunk_of(offset)
@@ -471,7 +478,7 @@ def _fresh_region(size_bytes: int, profile: Profile, base_address: int) -> bytea
 class Unraisable:
     """Tells :func:`sys.unraisablehook` of an error, as only a finaliser can."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
     def __del__(self) -> None:

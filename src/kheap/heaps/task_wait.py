@@ -26,6 +26,10 @@ class TaskBell:
 
     def ring(self) -> None:
         """Wake the task, from any thread."""
+        if _running_loop() is self._loop:
+            # In its own thread a loop need not be woken, which costs a system call.
+            self.end()
+            return
         with suppress(RuntimeError):  # Its loop is closed: nobody listens any more.
             self._loop.call_soon_threadsafe(self.end)
 
@@ -37,6 +41,13 @@ class TaskBell:
         """End the wait; to be called in the loop."""
         if not self.rung.done():
             self.rung.set_result(None)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 async def wait_in_task(
@@ -56,10 +67,16 @@ async def wait_in_task(
     A task that is cancelled gives back what it was granted at that very moment.
     """
     bell: TaskBell = waiter.bell  # type: ignore[assignment]
-    timer = None if timeout is None else bell.ring_after(timeout)
+    timer = None
     try:
+        timer = None if timeout is None else bell.ring_after(timeout)
         await bell.rung
         return conclude(waiter, queue, latch, last_attempt)
+    except GeneratorExit:
+        # The collector may end a forgotten task in a section that this thread has locked.
+        with suppress(RuntimeError):
+            abandon(waiter, queue, latch, give_back)
+        raise
     except BaseException:
         abandon(waiter, queue, latch, give_back)
         raise

@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+#: The error of one who has gone: he leaves the queue with the next walk.
+ABANDONED = RuntimeError("nobody waits any more")
+
+
 class Bell(Protocol):
     """What wakes who waits; it may be rung by any thread, and more than once."""
 
@@ -157,7 +161,12 @@ class Waiter:
         self.details = details
         self.place = (priority, 0)
         self.answer: Any = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether he has neither got anything nor been told to stop."""
+        return self.answer is None and self.error is None
 
 
 class WaitQueue:
@@ -180,7 +189,7 @@ class WaitQueue:
 
     def requests(self) -> tuple[tuple[int, int], ...]:
         """``(request_bytes, priority)`` of each, in queue order."""
-        return tuple((waiter.request_bytes, waiter.priority) for waiter in self._waiters)
+        return tuple((w.request_bytes, w.priority) for w in self._waiters if w.waits)
 
     def add(self, waiter: Waiter) -> None:
         """Queue him behind all who are as urgent."""
@@ -197,19 +206,24 @@ class WaitQueue:
     def serve(self, attempt: Callable[[Waiter], Any]) -> None:
         """Walk the queue once: who gets something from ``attempt`` leaves it and is woken.
 
-        So does he whose attempt raises an error of kheap's: it is his.
+        So does he whose attempt raises an error of kheap's: it is his.  Another error ends the
+        walk, and whoever was served by then is served.
         """
-        left: list[Waiter] = []
-        for waiter in self._waiters:
-            try:
-                waiter.answer = attempt(waiter)
-            except KheapError as error:
-                waiter.error = error
-            if waiter.answer is None and waiter.error is None:
-                left.append(waiter)
-            else:
+        try:
+            for waiter in self._waiters:
+                if waiter.error is None:
+                    self._try(waiter, attempt)
+        finally:
+            served = [waiter for waiter in self._waiters if not waiter.waits]
+            self._waiters = [waiter for waiter in self._waiters if waiter.waits]
+            for waiter in served:
                 waiter.bell.ring()
-        self._waiters = left
+
+    def _try(self, waiter: Waiter, attempt: Callable[[Waiter], Any]) -> None:
+        try:
+            waiter.answer = attempt(waiter)
+        except KheapError as error:
+            waiter.error = error
 
     def dismiss(self, error: Exception) -> None:
         """End all waits with ``error``."""
@@ -243,7 +257,7 @@ def wait(
     """
     bell: ThreadBell = waiter.bell  # type: ignore[assignment]
     try:
-        while waiter.answer is None and waiter.error is None:
+        while waiter.waits:
             if not clock.sleep(bell, until):
                 break
         return conclude(waiter, queue, latch, last_attempt)
@@ -259,9 +273,12 @@ def conclude(
     last_attempt: Callable[[Waiter], Any] | None,
 ) -> Any:
     """End a wait whose time has come, or that was served: what the waiter got, or None."""
+    if waiter.answer is not None:
+        # Whoever served him has taken him out, or is about to.
+        return waiter.answer
     with latch:
         queue.discard(waiter)
-        if last_attempt is not None and waiter.answer is None and waiter.error is None:
+        if last_attempt is not None and waiter.waits:
             waiter.answer = last_attempt(waiter)
     if waiter.error is not None:
         raise waiter.error
@@ -275,6 +292,7 @@ def abandon(
     give_back: Callable[[Any], object],
 ) -> None:
     """End a wait that nobody listens for any more; what was granted is given back, once."""
+    waiter.error = ABANDONED
     with latch:
         queue.discard(waiter)
         answer, waiter.answer = waiter.answer, None
