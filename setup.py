@@ -21,6 +21,7 @@ COMPILED_MODULES = (
     "buddy.py",
     "check.py",
     "replay.py",
+    "fit.py",
     "yardstick.py",
 )
 

@@ -22,7 +22,7 @@ from kheap.study.replay import HeapReplay, Replay
 from kheap.trace.model import Trace
 from kheap.units import format_bytes
 
-__all__ = ["print_lines", "progress_bar", "replay_lines"]
+__all__ = ["Line", "labelled", "print_lines", "profile_text", "progress_bar", "replay_lines"]
 
 LABEL_WIDTH = 14
 #: Seconds of work before a progress bar appears.
@@ -69,21 +69,22 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 def replay_lines(replay: Replay, *, ascii_only: bool = False) -> list[Line]:
     """The text of ``kheap replay``."""
-    lines: list[Line] = [_line("trace", _trace_words(replay.trace))]
-    lines += [_line("note", f"{count:,} x {note}") for note, count in replay.trace.notes.items()]
+    lines: list[Line] = [labelled("trace", _trace_words(replay.trace))]
+    lines += [labelled("note", f"{count:,} x {note}") for note, count in replay.trace.notes.items()]
     if replay.trace.skipped:
-        lines.append(_line("skipped", _count(replay.trace.skipped, "malformed line")))
-    lines.append(_line("profile", _profile_words(replay.profile)))
+        lines.append(labelled("skipped", _count(replay.trace.skipped, "malformed line")))
+    lines.append(labelled("profile", profile_text(replay.profile)))
     for part in replay.heaps:
         lines += ["", *_heap_lines(part, ascii_only)]
     speed = f"{replay.ops:,} ops in {replay.elapsed_s:.3g} s, {replay.ops_per_second:,.0f} ops/s"
     build = (
         "" if COMPILED else "; pure build: install with a C compiler for about a hundred times that"
     )
-    return [*lines, "", _line("speed", speed + build)]
+    return [*lines, "", labelled("speed", speed + build)]
 
 
-def _line(label: str, words: str, style: str = "") -> Text:
+def labelled(label: str, words: str, style: str = "") -> Text:
+    """A line with its label in the first column."""
     return Text.assemble((f"{label:<{LABEL_WIDTH}}", "bold"), (words, style))
 
 
@@ -96,7 +97,8 @@ def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _profile_words(profile: Profile) -> str:
+def profile_text(profile: Profile) -> str:
+    """A profile in words."""
     return (
         f"Zephyr {profile.release}, {profile.bits} bit, {profile.header} headers,"
         f" runtime statistics {'on' if profile.runtime_stats else 'off'},"
@@ -106,9 +108,9 @@ def _profile_words(profile: Profile) -> str:
 
 def _heap_lines(part: HeapReplay, ascii_only: bool) -> list[Line]:
     return [
-        _line("heap", f"{part.name}: {format_bytes(part.size_bytes)} at {part.base_address:#x}"),
+        labelled("heap", f"{part.name}: {format_bytes(part.size_bytes)} at {part.base_address:#x}"),
         *_outcome_lines(part),
-        _line("peak", _peak_words(part)),
+        labelled("peak", _peak_words(part)),
         *_final_lines(part.final),
         *_map_lines(part, ascii_only),
     ]
@@ -116,13 +118,15 @@ def _heap_lines(part: HeapReplay, ascii_only: bool) -> list[Line]:
 
 def _outcome_lines(part: HeapReplay) -> list[Line]:
     if not part.failures:
-        return [_line("served", f"all of {part.ops:,} ops", "green")]
+        return [labelled("served", f"all of {part.ops:,} ops", "green")]
     counts = Counter(failure.verdict.verdict for failure in part.failures)
     words = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common())
     first = part.failures[0]
     return [
-        _line("failed", f"{len(part.failures):,} of {part.ops:,} ops: {words}", "red"),
-        _line("first failure", f"op {first.op_index:,}, {first.op} of {first.verdict.explanation}"),
+        labelled("failed", f"{len(part.failures):,} of {part.ops:,} ops: {words}", "red"),
+        labelled(
+            "first failure", f"op {first.op_index:,}, {first.op} of {first.verdict.explanation}"
+        ),
     ]
 
 
@@ -137,13 +141,13 @@ def _peak_words(part: HeapReplay) -> str:
 def _final_lines(stats: HeapStats) -> list[Line]:
     shares = stats.fragmentation
     return [
-        _line(
+        labelled(
             "at the end",
             f"{stats.allocated_bytes:,} bytes allocated in {stats.used_count:,} chunks,"
             f" {stats.free_bytes:,} free in {stats.free_count:,},"
             f" largest {stats.largest_free_bytes:,}, overhead {stats.overhead_bytes:,}",
         ),
-        _line(
+        labelled(
             "fragmentation",
             f"{100 * shares.one_minus_largest_over_free:.1f} % (1 - largest / free),"
             f" {100 * shares.one_minus_root_sum_squares:.1f} % (1 - sqrt(sum of squares) / free)",
@@ -153,4 +157,4 @@ def _final_lines(stats: HeapStats) -> list[Line]:
 
 def _map_lines(part: HeapReplay, ascii_only: bool) -> list[Line]:
     rows = heap_map(part.heap.chunks(), part.heap.n, ascii_only=ascii_only)
-    return [_line("map" if i == 0 else "", row) for i, row in enumerate(rows)]
+    return [labelled("map" if i == 0 else "", row) for i, row in enumerate(rows)]

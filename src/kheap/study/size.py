@@ -177,7 +177,9 @@ def find_size(
     search = Search(demand, sizes, least, _BUDGET_OPS[effort], progress)
     if peak.units <= sizes.units(least):
         search.run()
-    spans = search.spans()
+        spans = search.spans()
+    else:
+        spans = [Span(least, sizes.last, served=False)]
     safe = _safe_from(spans)
     recommended = None if safe is None else STEP * ceil(safe * (100 + margin_percent) / 100 / STEP)
     return SizeAnswer(

@@ -27,7 +27,8 @@ from kheap.study.replay import Progress
 
 __all__ = ["Search", "Span"]
 
-_PIECES = 64
+#: A class is swept in so many pieces, of so many sizes at least.
+_PIECES, _LEAST_PIECE = 64, 128
 _GROWTH = 1.25
 
 
@@ -219,7 +220,7 @@ class Search:
 def _pieces(kind: SizeClass) -> list[SizeClass]:
     """A class in parts that several threads can sweep."""
     count = (kind.last - kind.first) // STEP + 1
-    step = STEP * max(1, -(-count // _PIECES))
+    step = STEP * max(_LEAST_PIECE, -(-count // _PIECES))
     return [
         kind._replace(first=first, last=min(first + step - STEP, kind.last))
         for first in range(kind.first, kind.last + 1, step)
