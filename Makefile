@@ -32,7 +32,7 @@ $(VENV)/oracle: $(STAMP)
 	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: ".[oracle]"
 	@touch $@
 
-demo: setup ## Replay a real trace at a size that serves it, and at one that does not
+demo: setup ## Find the heap that serves a real trace; replay it in one that does not, and draw it
 	@bash examples/demo.sh $(BIN)/kheap
 
 test: test-compiled test-pure ## All tests, on both builds
@@ -74,4 +74,4 @@ build: setup ## A source distribution and a wheel
 	KHEAP_COMPILED=1 $(BIN)/python -m build
 
 clean: ## Remove what these tasks make
-	rm -rf $(VENV) build dist .coverage .coverage.* src/*.egg-info
+	rm -rf $(VENV) build dist lvgl_heap.html .coverage .coverage.* src/*.egg-info

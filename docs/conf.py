@@ -38,6 +38,10 @@ SECTIONS = (
         "How to",
         (
             "how-to/replay-your-own-trace",
+            "how-to/record-on-the-device",
+            "how-to/size-a-heap",
+            "how-to/draw-a-heap-over-time",
+            "how-to/compare-choices",
             "how-to/allocate-in-a-buffer",
             "how-to/wait-for-memory",
             "how-to/numpy-arrays-in-a-region",
@@ -64,6 +68,7 @@ SECTIONS = (
         (
             "explanation/layout",
             "explanation/fragmentation",
+            "explanation/sizing",
             "explanation/engine",
             "explanation/waiting",
             "explanation/old-pools",
