@@ -24,7 +24,10 @@ from kheap.heaps.system_heap import SystemHeap
 from kheap.heaps.view import Bucket, Chunk
 from kheap.heaps.waiting import VirtualClock
 from kheap.profile import Profile
+from kheap.study.compare import Comparison, compare
+from kheap.study.explain import Explanation, explain
 from kheap.study.replay import Replay, replay
+from kheap.study.size import SizeAnswer, find_size
 from kheap.trace import Trace, read_trace
 
 __all__ = [
@@ -32,7 +35,9 @@ __all__ = [
     "Block",
     "Bucket",
     "Chunk",
+    "Comparison",
     "DumpError",
+    "Explanation",
     "Fragmentation",
     "Heap",
     "HeapCorruption",
@@ -47,6 +52,7 @@ __all__ = [
     "RegionAttribute",
     "Replay",
     "SharedMultiHeap",
+    "SizeAnswer",
     "SysHeap",
     "SystemHeap",
     "TimedOut",
@@ -54,7 +60,10 @@ __all__ = [
     "TraceError",
     "Verdict",
     "VirtualClock",
+    "compare",
     "defined_size",
+    "explain",
+    "find_size",
     "min_size_for",
     "pool_size",
     "read_trace",
