@@ -28,7 +28,7 @@ from kheap.study.compare import Comparison, compare
 from kheap.study.explain import Explanation, explain
 from kheap.study.replay import Replay, replay
 from kheap.study.size import SizeAnswer, find_size
-from kheap.trace import Trace, read_trace
+from kheap.trace import Trace, read_trace, write_trace
 
 __all__ = [
     "COMPILED",
@@ -69,4 +69,5 @@ __all__ = [
     "read_trace",
     "replay",
     "system_region_size",
+    "write_trace",
 ]

@@ -19,7 +19,7 @@ from kheap.cli import _parser
 from kheap.heaps.pool_view import PoolStats
 from kheap.profile import HARDENING_LEVELS, RELEASES
 from kheap.study.replay import Failure, HeapReplay, Timeline
-from kheap.trace import FORMATS, HeapInit, TraceHeap
+from kheap.trace import FORMATS, WRITABLE, HeapInit, TraceHeap, writer
 
 REFERENCE = DOCS / "reference"
 CLI, PYTHON, HEAPS, C_NAMES, FORMAT_PAGE = (
@@ -228,14 +228,18 @@ def test_every_format_is_there():
     assert re.findall(r"^## (\w+)$", read(FORMAT_PAGE), re.MULTILINE) == list(FORMATS)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+#: A capture of memray is no text, and tied to the memray that wrote it.
+SHOWN = [name for name in FORMATS if name != "memray"]
+
+
+@pytest.mark.parametrize("name", SHOWN)
 def test_samples(name, tmp_path):
     path = tmp_path / "sample"
     path.write_bytes(sample(name))
     trace = kheap.read_trace(path)
     assert trace.format == name
     assert trace.skipped == 0
-    assert len(trace) == {"syslog": 4, "mtrace": 7, "valgrind": 7}.get(name, 5)
+    assert len(trace) == {"syslog": 4, "mtrace": 7, "valgrind": 7, "heaptrack": 6}.get(name, 5)
     replay = kheap.replay(trace, None if trace.inits else 4096)
     assert replay.failed == 0
     assert replay.heaps[0].final.used_count == (1 if name == "syslog" else 0)
@@ -243,7 +247,7 @@ def test_samples(name, tmp_path):
         assert replay.first_difference() is None
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", SHOWN)
 def test_what_a_format_has(name, tmp_path):
     """The table at the head of the page."""
     (cells,) = (row[3:] for row in rows(read(FORMAT_PAGE)) if row[0] == f"[`{name}`](#{name})")
@@ -263,11 +267,29 @@ def test_what_a_format_has(name, tmp_path):
 
 def test_every_note_is_there():
     text = section(FORMAT_PAGE, "All formats")
-    modules = ("_blocks", "_columns", "_kh_records", "_rep", "_syslog", "_valgrind", "_rows_json")
+    modules = (
+        "_blocks", "_columns", "_kh_records", "_ltrace", "_memray", "_rep", "_syslog",
+        "_valgrind", "_rows_json",
+    )  # fmt: skip
     for module in modules:
         for name, note in vars(importlib.import_module(f"kheap.trace.{module}")).items():
             if name.startswith("NOTE_"):
                 assert note in text, f"{note!r} is not explained"
+
+
+def test_what_a_written_file_holds():
+    """The table of what each format holds, and that of what becomes of the rest."""
+    text = section(FORMAT_PAGE, "What a written file holds")
+    table = {row[0].strip("`"): row[1:] for row in rows(text) if row[0].startswith("`")}
+    assert list(table) == list(WRITABLE)
+    words = ("heaps", "align", "time", "thread", "caller", "result", "inits", "profile")
+    for name, cells in table.items():
+        told = {word for word, cell in zip(words, cells, strict=True) if cell == "yes"}
+        assert told == set(words) & writer._TARGETS[name].holds, name
+    for module in ("_shape", "_mtrace", "_valgrind", "writer"):
+        for name, reason in vars(importlib.import_module(f"kheap.trace.{module}")).items():
+            if name.startswith(("LOST_", "MADE_")):
+                assert reason in text, f"{reason!r} is not explained"
 
 
 # ---------------------------------------------------------------------- the rest

@@ -10,6 +10,7 @@ import pytest
 
 from docs.pages import DOCS, ROOT
 from kheap.cli import main
+from kheap.trace import FORMATS, WRITABLE
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -86,6 +87,25 @@ def test_replay_of_a_heap_that_is_initialised_again(tmp_path):
     found = answer("replay", path, status=SERVED)
     validator("replay.json").validate(found)
     assert [heap["name"] for heap in found["heaps"]] == ["0x1", "0x1 #2"]
+
+
+@pytest.mark.parametrize("target", WRITABLE)
+def test_convert(tmp_path, target):
+    heap = ["--heap", "net_buf_mem_pool_rx_bufs"]
+    found = answer("convert", TCP, tmp_path / "t", "--to", target, *heap, status=SERVED)
+    check = validator("convert.json")
+    check.validate(found)
+    assert bool(found["lost"]) == (target not in ("syslog", "kh"))
+    for key in found:
+        assert not check.is_valid({k: v for k, v in found.items() if k != key})
+    assert not check.is_valid(found | {"more": 1})
+
+
+def test_the_formats_of_convert():
+    properties = validator("convert.json").schema["properties"]
+    assert properties["input_format"]["enum"] == list(FORMATS)
+    assert properties["output_format"]["enum"] == list(WRITABLE)
+    assert validator("replay.json").schema["properties"]["format"]["enum"] == list(FORMATS)
 
 
 def test_the_schema_would_notice():

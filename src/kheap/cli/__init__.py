@@ -23,6 +23,11 @@ __all__ = ["main"]
 #: Each command's module and class; a module is imported with the parser, what it needs later.
 COMMANDS = (
     ("kheap.cli.replay", "ReplayCommand"),
+    ("kheap.cli.size", "SizeCommand"),
+    ("kheap.cli.explain", "ExplainCommand"),
+    ("kheap.cli.compare", "CompareCommand"),
+    ("kheap.cli.convert", "ConvertCommand"),
+    ("kheap.cli.report", "ReportCommand"),
     ("kheap.cli.bench", "BenchCommand"),
 )
 

@@ -1,4 +1,4 @@
-"""Recorded lists of requests and frees: reading them from files, and holding them."""
+"""Recorded lists of requests and frees: reading and writing their files, and holding them."""
 
 from kheap.trace.model import (
     ALLOC,
@@ -11,6 +11,7 @@ from kheap.trace.model import (
     TraceHeap,
 )
 from kheap.trace.reader import FORMATS, read_trace
+from kheap.trace.writer import WRITABLE, write_trace
 
 __all__ = [
     "ALLOC",
@@ -19,8 +20,10 @@ __all__ = [
     "NO_RESULT",
     "OP_NAMES",
     "REALLOC",
+    "WRITABLE",
     "HeapInit",
     "Trace",
     "TraceHeap",
     "read_trace",
+    "write_trace",
 ]

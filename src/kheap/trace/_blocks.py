@@ -116,6 +116,10 @@ class PointerBlocks(_Blocks):
         self._result.append(NO_RESULT)
         return True
 
+    def holds(self, pointer: int, heap: int = 0) -> bool:
+        """Whether a live block is at an address."""
+        return pointer in self._live[heap]
+
     def forget(self, heap: int) -> None:
         """The heap was initialised anew: none of its blocks lives on."""
         self._unused.extend(self._live[heap].values())
@@ -153,34 +157,47 @@ class IdBlocks(_Blocks):
         self._emptied: set[tuple[int, int]] = set()
         self._lines: list[int] = []
 
-    def alloc(self, key: int, size: int, heap: int = 0, line: int = 0) -> bool:
-        """Request ``size`` bytes for the id ``key``, as line number ``line`` says."""
+    def alloc(
+        self, key: int, size: int, heap: int = 0, line: int = 0, result: int = NO_RESULT
+    ) -> bool:
+        """Request ``size`` bytes for the id ``key``, as line number ``line`` says.
+
+        Args:
+            key: The file's word for the block.
+            size: Requested bytes.
+            heap: Index of the heap.
+            line: Number of the line, for messages.
+            result: 0 where the file says that the request failed; then the id holds nothing.
+        """
         live = self._live[heap]
         if key in live:
             born = self._lines[live[key]]
             raise Refused(f"id {key} still holds a block, allocated at line {born}")
         if self._emptied:
             self._emptied.discard((heap, key))
-        if self._unused:
-            id = self._unused.pop()
+        if not result:
+            id = self._unused[-1] if self._unused else self._id_count
+        elif self._unused:
+            live[key] = id = self._unused.pop()
             self._lines[id] = line
         else:
-            id = self._new_id()
+            live[key] = id = self._new_id()
             self._lines.append(line)
-        live[key] = id
         self._op.append(ALLOC)
         self._id.append(id)
         self._size.append(size)
         return True
 
-    def realloc(self, key: int, size: int, heap: int = 0, line: int = 0) -> bool:
-        """Resize the block of ``key``; to 0 bytes: free it."""
+    def realloc(
+        self, key: int, size: int, heap: int = 0, line: int = 0, result: int = NO_RESULT
+    ) -> bool:
+        """Resize the block of ``key``; to 0 bytes: free it, unless it was given an address."""
         live = self._live[heap]
         id = live.get(key)
         if id is None:
             self._note_empty(key, heap, NOTE_REALLOC_EMPTY)
-            return self.alloc(key, size, heap, line)
-        if not size:
+            return self.alloc(key, size, heap, line, result)
+        if not size and result <= 0:
             del live[key]
             self._unused.append(id)
             self._emptied.add((heap, key))
@@ -189,8 +206,10 @@ class IdBlocks(_Blocks):
         self._size.append(size)
         return True
 
-    def free(self, key: int, size: int = 0, heap: int = 0, line: int = 0) -> bool:
-        """Free the block of ``key``; size and line are there to be called as the others."""
+    def free(
+        self, key: int, size: int = 0, heap: int = 0, line: int = 0, result: int = NO_RESULT
+    ) -> bool:
+        """Free the block of ``key``; the rest is there to be called as the others."""
         id = self._live[heap].pop(key, None)
         if id is None:
             self._note_empty(key, heap, NOTE_FREE_EMPTY)

@@ -54,10 +54,14 @@ class Lines:
         path: The file, as the caller named it.
         head: What the file begins with, unpacked: up to 64 KiB.
         skipped: Lines refused so far; stays 0 unless ``lenient``.
+        is_packed: Whether the file is gzip or Zstandard.
     """
 
-    def __init__(self, path: str, stream: IO[bytes], *, lenient: bool = False) -> None:
+    def __init__(
+        self, path: str, stream: IO[bytes], *, lenient: bool = False, is_packed: bool = False
+    ) -> None:
         self.path = path
+        self.is_packed = is_packed
         self.skipped = 0
         self._stream = stream
         self._lenient = lenient
@@ -88,6 +92,21 @@ class Lines:
         if rest:
             yield number, [rest]
 
+    def content(self, limit_bytes: int) -> bytes:
+        """The whole file, once, for a format that has no lines.
+
+        Raises:
+            TraceError: It is larger than ``limit_bytes``.
+        """
+        blocks = [self.head]
+        count = len(self.head)
+        while block := self._read():
+            blocks.append(block)
+            count += len(block)
+            if count > limit_bytes:
+                raise TraceError(f"expected at most {limit_bytes:,} bytes, found more", self.path)
+        return b"".join(blocks)
+
     def refuse(self, number: int, line: bytes, expected: str, error: Exception) -> None:
         """Refuse a line: for the reason that ``error`` gives, else for not being ``expected``.
 
@@ -99,8 +118,8 @@ class Lines:
         else:
             self.refuse_because(number, f"expected {expected}, found {shown(line.strip())}")
 
-    def refuse_because(self, number: int, reason: str) -> None:
-        """Refuse a line for a reason; raises as :meth:`refuse` does."""
+    def refuse_because(self, number: int | None, reason: str) -> None:
+        """Refuse a line, or what is none, for a reason; raises as :meth:`refuse` does."""
         if not self._lenient:
             raise TraceError(reason, self.path, number)
         self.skipped += 1
@@ -139,4 +158,4 @@ def open_lines(path: str, *, lenient: bool = False) -> Iterator[Lines]:
             stream = cast("IO[bytes]", stack.enter_context(gzip.open(file, "rb")))
         elif magic.startswith(_ZSTD_MAGIC):
             stream = cast("IO[bytes]", stack.enter_context(zstd.open(file, "rb")))
-        yield Lines(path, stream, lenient=lenient)
+        yield Lines(path, stream, lenient=lenient, is_packed=stream is not file)

@@ -16,17 +16,25 @@ written as malloc, their alignments not at all.  Lines of ``=`` are marks.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 
 from kheap.trace._blocks import PointerBlocks
 from kheap.trace._columns import UINT64_MAX, Columns, HexNumbers
 from kheap.trace._lines import Lines, Refused, shown
+from kheap.trace._shape import LOST_EMPTY, joined, plain_names, pointer_calls
+from kheap.trace.model import ALLOC, FREE, Trace
 
-__all__ = ["Reader", "looks_like"]
+__all__ = ["HOLDS", "Reader", "looks_like", "write"]
+
+HOLDS = frozenset({"caller", "result"})
+LOST_REALLOC_0 = "reallocs to 0 bytes, written as frees"
 
 _EXPECTED = "'[@ CALLER] + PTR SIZE', '- PTR', '< PTR', '> PTR SIZE' or '! PTR SIZE'"
 _WITH_SIZE = frozenset((b"+", b">", b"!"))
 _WITHOUT_SIZE = frozenset((b"-", b"<"))
 _LINE = re.compile(rb"(?:@ (.*) )?(?:([+>!]) (\S+) (\S+)|([-<]) (\S+))\s*", re.DOTALL)
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 _HEAD = re.compile(rb"= Start|(?:@ .* )?[-<+>!] (?:0x[0-9a-f]|\(nil\))")
 
 
@@ -104,3 +112,31 @@ def _parts(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
         raise ValueError(line)
     caller, sign, pointer, size, short_sign, short_pointer = match.groups(b"")
     return caller, sign or short_sign, pointer or short_pointer, size
+
+
+def write(trace: Trace, lost: Counter[str]) -> Iterator[bytes]:
+    """The text of an mtrace log, some thousand lines at a time."""
+    yield b"= Start\n"
+    yield from joined(_lines(trace, lost))
+    yield b"= End\n"
+
+
+def _lines(trace: Trace, lost: Counter[str]) -> Iterator[str]:
+    callers = plain_names(trace.callers, _BLANKS, "_", lost)
+    places = [*(f"@ {caller} " for caller in callers), ""]
+    calls = pointer_calls(trace, lost)
+    for caller, size, (op, old, new) in zip(trace.caller, trace.size, calls, strict=True):
+        place = places[caller]
+        if op == ALLOC or (op != FREE and not old):
+            yield f"{place}+ {new:#x} {size:#x}\n" if new else f"{place}+ (nil) {size:#x}\n"
+        elif op == FREE and not old:
+            lost[LOST_EMPTY] += 1
+        elif op == FREE:
+            yield f"{place}- {old:#x}\n"
+        elif new:
+            yield f"{place}< {old:#x}\n{place}> {new:#x} {size:#x}\n"
+        elif size:
+            yield f"{place}! {old:#x} {size:#x}\n"
+        else:
+            lost[LOST_REALLOC_0] += 1
+            yield f"{place}- {old:#x}\n"

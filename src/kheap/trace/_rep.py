@@ -14,12 +14,18 @@ The header is known to lie, so nothing is taken from it but a note.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 
 from kheap.trace._blocks import IdBlocks
 from kheap.trace._columns import Columns, Numbers
 from kheap.trace._lines import Lines
+from kheap.trace._shape import PART, keyed_calls
+from kheap.trace.model import ALLOC, REALLOC, Trace
 
-__all__ = ["Reader", "looks_like"]
+__all__ = ["HOLDS", "Reader", "looks_like", "write"]
+
+HOLDS: frozenset[str] = frozenset()
 
 NOTE_HEADER = "header with another number of operations"
 
@@ -79,3 +85,26 @@ class Reader:
             raise ValueError(fields)
         self._header.append(self._numbers[fields[0]])
         self._header_end = number
+
+
+def write(trace: Trace, lost: Counter[str]) -> Iterator[bytes]:
+    """The text of a .rep file: a header of four numbers, then the operations.
+
+    The first number, a heap's size, only hints at what the operations need: the most bytes
+    that are requested at once.
+    """
+    lines: list[str] = []
+    sizes: dict[int, int] = {}
+    live = peak = key_count = 0
+    for op, key, size in keyed_calls(trace, lost):
+        live += size - sizes.get(key, 0)
+        sizes[key] = size
+        peak = max(peak, live)
+        key_count = max(key_count, key + 1)
+        if op == ALLOC:
+            lines.append(f"a {key} {size}\n")
+        else:
+            lines.append(f"r {key} {size}\n" if op == REALLOC else f"f {key}\n")
+    yield f"{peak}\n{key_count}\n{len(lines)}\n1\n".encode()
+    for start in range(0, len(lines), PART):
+        yield "".join(lines[start : start + PART]).encode()

@@ -8,16 +8,35 @@ row is a line.
 from __future__ import annotations
 
 import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
 from math import isfinite
 
 from kheap.errors import TraceError
 from kheap.trace._columns import Columns, Names, Numbers
 from kheap.trace._lines import Lines, Refused, shown
-from kheap.trace._rows import NO_SIZE, OPS, ROW_COLUMNS, Batch, Rows, not_an_op, not_seconds
+from kheap.trace._rows import (
+    HOLDS,
+    NO_SIZE,
+    OPS,
+    ROW_COLUMNS,
+    Batch,
+    NameTexts,
+    Rows,
+    not_an_op,
+    not_seconds,
+    results_of,
+    texts,
+)
+from kheap.trace._shape import parts, plain_names
+from kheap.trace.model import NO_RESULT, Trace
 
-__all__ = ["Reader", "looks_like"]
+__all__ = ["HOLDS", "Reader", "looks_like", "write"]
 
 _OPS = {name.encode(): op for name, op in OPS.items()}
+_UNFIT = re.compile(r"[\x00-\x1f\x7f]+")
+_SPECIAL = frozenset(',"')
 _Fields = tuple[bytes, ...]
 
 
@@ -79,9 +98,11 @@ class Reader:
         numbers = self._numbers
         sizes = columns.get("size", empty)
         aligns = columns.get("align", empty)
+        ops = _ops(columns["op"])
+        results = columns.get("result", empty)
         return Batch(
             lines=range(first, first + len(rows)),
-            op=_ops(columns["op"]),
+            op=ops,
             id=list(map(numbers.__getitem__, columns["id"])),
             size=[numbers[text] if text else NO_SIZE for text in sizes],
             align=[numbers[text] if text else 0 for text in aligns],
@@ -89,6 +110,7 @@ class Reader:
             heap=_indices(self._columns.heaps, columns.get("heap", empty)),
             thread=_indices(self._columns.threads, columns.get("thread", empty)),
             caller=_indices(self._columns.callers, columns.get("caller", empty)),
+            result=results_of(ops, [numbers[text] if text else NO_RESULT for text in results]),
         )
 
     def _set_header(self, number: int, line: bytes) -> None:
@@ -105,6 +127,27 @@ class Reader:
                 self._columns.notes[f"column {shown(name)} is not read"] += 1
         self._names = names
         self._expected = f"a row of {shown(','.join(names))} in whole numbers"
+
+
+def write(trace: Trace, lost: Counter[str]) -> Iterator[bytes]:
+    """The text of a CSV file, some thousand rows at a time; all columns, in a fixed order."""
+    yield ",".join(ROW_COLUMNS).encode() + b"\n"
+    heaps = [entry.name for entry in trace.heaps]
+    names = NameTexts(
+        _quoted(heaps, lost),
+        [*_quoted(trace.threads, lost), ""],
+        [*_quoted(trace.callers, lost), ""],
+    )
+    for part in parts(trace):
+        columns = texts(trace, part, names)
+        rows = map(",".join, zip(*(columns[name] for name in ROW_COLUMNS), strict=True))
+        yield ("\n".join(rows) + "\n").encode()
+
+
+def _quoted(names: list[str], lost: Counter[str]) -> list[str]:
+    """Names as fields; the reader strips blanks around them, and a field is on one line."""
+    plain = plain_names(names, _UNFIT, " ", lost)
+    return ['"' + name.replace('"', '""') + '"' if _SPECIAL & set(name) else name for name in plain]
 
 
 def _names(line: bytes) -> list[str]:

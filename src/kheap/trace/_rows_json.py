@@ -5,15 +5,33 @@ Keys of other names are passed over and noted; null stands for a key that is not
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import repeat
 from math import isfinite
 from typing import Any
 
-from kheap.trace._columns import INT64_MAX, Columns, Names
+from kheap.trace._columns import DEFAULT_HEAP, INT64_MAX, Columns, Names
 from kheap.trace._json import first_object, not_whole, parse_objects
 from kheap.trace._lines import Lines, Refused, shown
-from kheap.trace._rows import NO_SIZE, OPS, ROW_COLUMNS, Batch, Rows, not_an_op, not_seconds
+from kheap.trace._rows import (
+    HOLDS,
+    NO_SIZE,
+    OPS,
+    ROW_COLUMNS,
+    Batch,
+    NameTexts,
+    Rows,
+    not_an_op,
+    not_seconds,
+    results_of,
+    texts,
+)
+from kheap.trace._shape import parts
+from kheap.trace.model import NO_RESULT, Trace, TraceHeap
 
-__all__ = ["Reader", "looks_like"]
+__all__ = ["HOLDS", "Reader", "looks_like", "write"]
 
 NOTE_OTHER_KEY = "row with a key that is not read"
 
@@ -59,9 +77,11 @@ class Reader:
     def _convert(self, first: int, rows: list[dict[str, Any]]) -> Batch:
         """The columns of some rows."""
         columns = self._columns
+        ops = _ops([row.get("op") for row in rows])
+        results = _whole("result", [row.get("result") for row in rows], NO_RESULT)
         batch = Batch(
             lines=range(first, first + len(rows)),
-            op=_ops([row.get("op") for row in rows]),
+            op=ops,
             id=_whole("id", [row.get("id") for row in rows]),
             size=_whole("size", [row.get("size") for row in rows], NO_SIZE),
             align=_whole("align", [row.get("align") for row in rows], 0),
@@ -69,10 +89,33 @@ class Reader:
             heap=_indices("heap", [row.get("heap") for row in rows], columns.heaps),
             thread=_indices("thread", [row.get("thread") for row in rows], columns.threads),
             caller=_indices("caller", [row.get("caller") for row in rows], columns.callers),
+            result=results_of(ops, results),
         )
         if not _KEYS.issuperset(set().union(*rows)):
             columns.notes[NOTE_OTHER_KEY] += sum(not row.keys() <= _KEYS for row in rows)
         return batch
+
+
+def write(trace: Trace, lost: Counter[str]) -> Iterator[bytes]:
+    """The text of a JSON Lines file, some thousand rows at a time; no key without a value."""
+    alone = trace.heaps in ([], [TraceHeap(DEFAULT_HEAP)])
+    names = NameTexts(
+        [""] if alone else [json.dumps(entry.name) for entry in trace.heaps],
+        [*map(json.dumps, trace.threads), ""],
+        [*map(json.dumps, trace.callers), ""],
+    )
+    for part in parts(trace):
+        columns = texts(trace, part, names)
+        pieces = [
+            [f'{{"op": "{op}", "id": ' for op in columns.pop("op")],
+            columns.pop("id"),
+            *(
+                [f', "{key}": {text}' if text else "" for text in column]
+                for key, column in columns.items()
+                if any(column)
+            ),
+        ]
+        yield "".join(map("".join, zip(*pieces, repeat("}\n")))).encode()
 
 
 def _ops(names: list[Any]) -> list[int]:

@@ -13,17 +13,22 @@ sequence number ("t") is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kheap.trace._blocks import PointerBlocks
 from kheap.trace._columns import NOT_RECORDED, NOTE_USABLE_SIZE, UINT64_MAX, Columns
 from kheap.trace._json import first_object, parse_each, parse_object, whole_number
 from kheap.trace._lines import Lines, Refused, shown
-from kheap.trace._syslog_header import Header
-from kheap.trace.model import HeapInit
+from kheap.trace._shape import LOST_EMPTY, joined, pointer_calls
+from kheap.trace._syslog_header import Header, WrittenHeader, written_header
+from kheap.trace.model import ALLOC, FREE, OP_NAMES, HeapInit, Trace
 
-__all__ = ["Reader", "looks_like"]
+__all__ = ["HOLDS", "Reader", "looks_like", "write"]
+
+HOLDS = frozenset({"align", "time", "thread", "caller", "result", "heaps", "inits", "profile"})
 
 NOTE_OTHER_LAYER = "row of another layer"
 NOTE_NESTED = "call from inside another sys_heap call"
@@ -150,3 +155,59 @@ def _is_nested(inside: object) -> bool:
     if type(inside) is not list:
         raise Refused(f"expected a list as 'inside', found {shown(inside)}")
     return any(type(name) is str and name.startswith("sys_heap_") for name in inside)
+
+
+def write(trace: Trace, lost: Counter[str]) -> Iterator[bytes]:
+    """The text of a call log, some thousand lines at a time.
+
+    A trace does not know where the structs of heaps and threads lay, so their addresses are
+    made up; the header has the names.
+    """
+    header = written_header(trace, lost)
+    yield header.line.encode()
+    yield from joined(_lines(trace, header, lost))
+
+
+def _lines(trace: Trace, header: WrittenHeader, lost: Counter[str]) -> Iterator[str]:
+    ends = _RowEnds(trace, header)
+    inits = trace.inits[::-1]
+    heaps = header.heaps
+    rows = zip(trace.heap, trace.size, trace.align, pointer_calls(trace, lost), strict=True)
+    for i, (heap, size, align, (op, old, new)) in enumerate(rows):
+        while inits and inits[-1].op_index <= i:
+            yield _init_line(inits.pop(), heaps)
+        if op == FREE:
+            if old:
+                yield f'{{"op": "free", "heap": {heaps[heap]}, "ptr": {old}{ends[i]}'
+            else:
+                lost[LOST_EMPTY] += 1
+            continue
+        name = f"aligned_{OP_NAMES[op]}" if align else OP_NAMES[op]
+        pointer = f'"ptr": {old}, ' if op != ALLOC else ""
+        yield (
+            f'{{"op": "{name}", "heap": {heaps[heap]}, {pointer}"size": {size}, '
+            f'"result": {new}{ends[i]}'
+        )
+    for init in reversed(inits):
+        yield _init_line(init, heaps)
+
+
+def _init_line(init: HeapInit, heaps: list[int]) -> str:
+    row = {"op": "init", "heap": heaps[init.heap], "mem": init.base_address}
+    return json.dumps(row | {"size": init.size_bytes}) + "\n"
+
+
+class _RowEnds:
+    """``ends[i]``: the keys behind those that every row of an op has, and the row's end."""
+
+    def __init__(self, trace: Trace, header: WrittenHeader) -> None:
+        self._trace = trace
+        self._ticks = header.ticks
+        self._threads = [*(f', "thread": {address}' for address in header.threads), ""]
+        self._callers = [*(f', "caller": {json.dumps(name)}' for name in trace.callers), ""]
+
+    def __getitem__(self, i: int) -> str:
+        trace = self._trace
+        align = f', "align": {trace.align[i]}' if trace.align[i] else ""
+        tick = f', "tick": {self._ticks(trace.time[i])}' if self._ticks else ""
+        return f"{align}{self._threads[trace.thread[i]]}{tick}{self._callers[trace.caller[i]]}}}\n"

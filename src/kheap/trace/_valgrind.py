@@ -20,12 +20,27 @@ a warning about the call.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 
 from kheap.trace._blocks import PointerBlocks
-from kheap.trace._columns import NOTE_USABLE_SIZE, UINT64_MAX, Columns, HexNumbers, Numbers
+from kheap.trace._columns import (
+    DEFAULT_HEAP,
+    NOTE_USABLE_SIZE,
+    UINT64_MAX,
+    Columns,
+    HexNumbers,
+    Numbers,
+)
 from kheap.trace._lines import Lines
+from kheap.trace._shape import LOST_EMPTY, LOST_FINE_TIMES, clock_start, joined, pointer_calls
+from kheap.trace.model import ALLOC, FREE, Trace
 
-__all__ = ["Reader", "looks_like"]
+__all__ = ["HOLDS", "Reader", "looks_like", "write"]
+
+HOLDS = frozenset({"align", "time", "result", "heaps"})
+LOST_REALLOC_ALIGN = "alignments of reallocs"
+LOST_HEAP_NAMES = "names of heaps, written as process numbers"
 
 NOTE_NO_ANSWER = "call without an answer"
 
@@ -39,6 +54,9 @@ _CALL = re.compile(rb"(" + _NAME + rb")\(([^()]*)\)(?: = ([0-9a-fA-Fx]+))?")
 _LINE = re.compile(_BEGIN + _CALL.pattern + rb"\s*")
 _BEGUN = re.compile(_BEGIN + rb"(?= = |(?:" + _NAME + rb")\()")
 _HEAD = re.compile(rb"^==(?:[0-9:.]{1,30} )?[0-9]{1,10}== |" + _BEGUN.pattern, re.MULTILINE)
+_MS_PER_DAY = 86_400_000
+_MOST_DAYS = 10_000
+_PROCESS = re.compile(r"[0-9]{1,10}")
 _ALIGNED = re.compile(rb"al ([0-9]+), size ([0-9]+)|size ([0-9]+), al ([0-9]+)")
 
 #: One call as printed: name, arguments, answer.
@@ -204,5 +222,71 @@ def _answered(calls: list[_Call], following: list[_Call]) -> list[_Call]:
 
 def _seconds(time: bytes) -> float:
     """The seconds of a time stamp: days:hours:minutes:seconds.milliseconds."""
-    days, hours, minutes, seconds = map(float, time.split(b":"))
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    days, hours, minutes, seconds = time.split(b":")
+    whole, _, part = seconds.partition(b".")
+    whole_s = ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(whole)
+    # In one conversion: a sum of two floats would not be the nearest to what is written.
+    return float(b"%d.%b" % (whole_s, part or b"0"))
+
+
+def write(trace: Trace, lost: Counter[str]) -> Iterator[bytes]:
+    """The calls as valgrind prints them, some thousand lines at a time."""
+    yield from joined(_lines(trace, lost))
+
+
+def _lines(trace: Trace, lost: Counter[str]) -> Iterator[str]:
+    processes = _processes(trace, lost)
+    start = clock_start(trace, _MOST_DAYS * _MS_PER_DAY / 1000, lost)
+    calls = pointer_calls(trace, lost)
+    for heap, time, size, align, (op, old, new) in zip(
+        trace.heap, trace.time, trace.size, trace.align, calls, strict=True
+    ):
+        call = _written(op, old, new, size, align, lost)
+        if call:
+            stamp = "" if start is None else _stamp(time - start, lost)
+            yield f"--{stamp}{processes[heap]}-- {call}\n"
+
+
+def _written(op: int, old: int, new: int, size: int, align: int, lost: Counter[str]) -> str:
+    """One call and its answer; nothing for a free that frees nothing."""
+    if op == FREE:
+        if not old:
+            lost[LOST_EMPTY] += 1
+        return f"free(0x{old:X})" if old else ""
+    if op != ALLOC and old:
+        if align:
+            lost[LOST_REALLOC_ALIGN] += 1
+        return f"realloc(0x{old:X},{size}) = 0x{new:X}"
+    if align:
+        return f"memalign(al {align}, size {size}) = 0x{new:X}"
+    return f"malloc({size}) = 0x{new:X}"
+
+
+def _processes(trace: Trace, lost: Counter[str]) -> list[str]:
+    """A process number for each heap: its name where that is one."""
+    names = [entry.name for entry in trace.heaps]
+    taken = set(names)
+    numbers: list[str] = []
+    for name in names:
+        number = 1
+        while str(number) in taken:
+            number += 1
+        fits = _PROCESS.fullmatch(name) is not None
+        if not fits and name != DEFAULT_HEAP:
+            lost[LOST_HEAP_NAMES] += 1
+        numbers.append(name if fits else str(number))
+        taken.add(numbers[-1])
+    return numbers
+
+
+def _stamp(seconds: float, lost: Counter[str]) -> str:
+    """A time stamp: days:hours:minutes:seconds.milliseconds."""
+    milliseconds = round(seconds * 1000)
+    if milliseconds / 1000 != seconds:
+        lost[LOST_FINE_TIMES] += 1
+    milliseconds = min(milliseconds, _MOST_DAYS * _MS_PER_DAY - 1)
+    rest, thousandths = divmod(milliseconds, 1000)
+    minutes, second = divmod(rest, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{days:02}:{hour:02}:{minute:02}:{second:02}.{thousandths:03} "

@@ -15,7 +15,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kheap.errors import TraceError
-from kheap.trace import _mtrace, _rep, _rows_csv, _rows_json, _syslog, _valgrind
+from kheap.trace import (
+    _heaptrack,
+    _kh,
+    _khring,
+    _ltrace,
+    _memray,
+    _mtrace,
+    _rep,
+    _rows_csv,
+    _rows_json,
+    _syslog,
+    _valgrind,
+)
 from kheap.trace._columns import Columns
 from kheap.trace._lines import Lines, open_lines
 from kheap.trace.model import Trace
@@ -36,18 +48,26 @@ class _Format:
     looks_like: Callable[[bytes], bool]
     reader: Callable[[Lines, Columns], _Reader]
     suffixes: tuple[str, ...] = ()
+    #: The file is not one of lines: the reader takes it whole, at the end.
+    whole: bool = False
 
 
 # In the order in which a file is tried: what a format's head excludes comes first.
 _FORMATS = {
-    "syslog": _Format(_syslog.looks_like, _syslog.Reader),
+    "syslog": _Format(_syslog.looks_like, _syslog.Reader, (".sys.jsonl",)),
+    "heaptrack": _Format(_heaptrack.looks_like, _heaptrack.Reader, (".heaptrack",)),
+    "memray": _Format(_memray.looks_like, _memray.Reader, whole=True),
+    "khring": _Format(_khring.looks_like, _khring.Reader, (".khring",), whole=True),
     "rep": _Format(_rep.looks_like, _rep.Reader, (".rep",)),
     "mtrace": _Format(_mtrace.looks_like, _mtrace.Reader, (".mtrace",)),
-    "valgrind": _Format(_valgrind.looks_like, _valgrind.Reader),
+    "kh": _Format(_kh.looks_like, _kh.Reader, (".kh",)),
+    "valgrind": _Format(_valgrind.looks_like, _valgrind.Reader, (".valgrind",)),
+    "ltrace": _Format(_ltrace.looks_like, _ltrace.Reader, (".ltrace",)),
     "csv": _Format(_rows_csv.looks_like, _rows_csv.Reader, (".csv",)),
     "jsonl": _Format(_rows_json.looks_like, _rows_json.Reader, (".jsonl", ".ndjson")),
 }
-_PACKED_SUFFIXES = (".gz", ".zst")
+#: Endings of packed files.
+PACKED_SUFFIXES = (".gz", ".zst")
 
 #: The names that ``format`` takes.
 FORMATS = tuple(_FORMATS)
@@ -80,8 +100,9 @@ def read_trace(
     with open_lines(name, lenient=lenient) as lines:
         trace = Trace(path=name, format=format or _detect(lines))
         columns = Columns(trace)
-        reader = _FORMATS[trace.format].reader(lines, columns)
-        for first, batch in lines.batches():
+        entry = _FORMATS[trace.format]
+        reader = entry.reader(lines, columns)
+        for first, batch in () if entry.whole else lines.batches():
             reader.read(first, batch)
             columns.flush()
         reader.end()
@@ -106,11 +127,19 @@ def _detect(lines: Lines) -> str:
     for name, format in _FORMATS.items():
         if format.looks_like(lines.head):
             return name
-    path = lines.path.lower()
-    for packed in _PACKED_SUFFIXES:
+    told = format_of_name(lines.path)
+    if told is None:
+        reason = f"the content is of no known trace format: expected one of {', '.join(FORMATS)}"
+        raise TraceError(reason, lines.path)
+    return told
+
+
+def format_of_name(path: str) -> str | None:
+    """The format that a file's name tells, packed or not."""
+    path = path.lower()
+    for packed in PACKED_SUFFIXES:
         path = path.removesuffix(packed)
     for name, format in _FORMATS.items():
         if path.endswith(format.suffixes):
             return name
-    reason = f"the content is of no known trace format: expected one of {', '.join(FORMATS)}"
-    raise TraceError(reason, lines.path)
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kheap.errors import TraceError
-from kheap.trace import FREE, OP_NAMES, REALLOC, read_trace
+from kheap.trace import FREE, OP_NAMES, REALLOC, read_trace, write_trace
 
 COLUMNS = ("op", "id", "size", "align", "heap", "time", "thread", "caller", "result")
 
@@ -89,3 +89,20 @@ def check_ids(trace):
             if result != 0:
                 live[id] = heap
     assert trace.id_count <= len(trace)
+
+
+@pytest.fixture(scope="session")
+def round_trip(tmp_path_factory, check_trace):
+    """Write a trace, read it again, and look at it."""
+    folder = tmp_path_factory.mktemp("written")
+
+    def write_and_read(trace, format):
+        path = folder / "t"
+        lost = write_trace(trace, path, format, overwrite=True)
+        again = read_trace(path)
+        check_trace(again)
+        assert (again.format, again.skipped) == (format, 0)
+        assert all(count > 0 for count in lost.values())
+        return again, lost
+
+    return write_and_read

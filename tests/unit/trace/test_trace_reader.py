@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.rings import record, ring
 from kheap.errors import TraceError
 from kheap.trace import FORMATS, Trace, read_trace
 from kheap.trace._lines import MAX_LINE_BYTES, zstd
@@ -14,22 +15,26 @@ from kheap.trace._lines import MAX_LINE_BYTES, zstd
 REP = "20000\n2\n4\n1\n" + "a 0 5\na 1 6\nf 0\nf 1\n"
 SAMPLES = {
     "syslog": '{"kind":"header"}\n{"op":"alloc","heap":1,"size":8,"result":16}\n',
+    "heaptrack": "v 10400 3\na 8 0\n+ 0\n",
+    "khring": ring([record("a", pointer=16, size=8)]),
     "rep": REP,
     "mtrace": "= Start\n@ ./a:[0x1] + 0x10 0x8\n",
+    "kh": "boot\nkh a 0x1 0x10 8 0 0x2\n",
     "valgrind": "==1== Memcheck\n--1-- malloc(8) = 0x10\n",
+    "ltrace": "a->malloc(8) = 0x10\n",
     "csv": "size,op,id\n8,alloc,1\n",
     "jsonl": '{"op":"alloc","id":1,"size":8}\n',
 }
 COLUMNS = ("op", "id", "size", "align", "heap", "time", "thread", "caller", "result")
-NAMES = "syslog, rep, mtrace, valgrind, csv, jsonl"
+NAMES = "syslog, heaptrack, memray, khring, rep, mtrace, kh, valgrind, ltrace, csv, jsonl"
 
 
 def test_formats():
-    assert set(SAMPLES) == set(FORMATS)
+    assert {*SAMPLES, "memray"} == set(FORMATS)
     assert ", ".join(FORMATS) == NAMES
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", SAMPLES)
 @pytest.mark.parametrize("name", ["t", "t.txt", "t.csv", "t.rep.gz"])
 def test_the_content_tells_the_format(read, format, name):
     trace = read(SAMPLES[format], name)
@@ -47,6 +52,12 @@ def test_the_content_tells_the_format(read, format, name):
         ("valgrind", "starting up\n--00:00:00:00.622 9-- calloc(1,2) = 0x10\n"),
         ("syslog", '{"op": "alloc", "layer": "sys", "heap": 1, "size": 8, "result": 16}\n'),
         ("syslog", '{"op":"free","heap":1,"ptr":8}\n{"op":"alloc","heap":1,"size":8,"result":0}\n'),
+        ("heaptrack", "v 10400 3\nx a /tmp/cap/t\n+ 8 0 1010\n"),
+        (
+            "ltrace",
+            "mtrace()   = <void>\n14795 malloc(10 <unfinished ...>\n14795 <... malloc"
+            " resumed> )   = 0x10\n",
+        ),
         ("csv", '"id","op","size"\n1,alloc,5\n'),
         ("csv", "\ufeffop,id,size\n1,alloc,5\n".replace("1,alloc", "alloc,1")),
         ("jsonl", '\ufeff{"id":1,"op":"alloc","size":1}\n'),
@@ -74,8 +85,8 @@ def test_the_name_is_the_last_hint(refusal, name, message):
 
 
 def test_unknown_format(refusal):
-    message = f"t: unknown trace format 'heaptrack': expected one of {NAMES}"
-    assert refusal(REP, format="heaptrack") == message
+    message = f"t: unknown trace format 'perfetto': expected one of {NAMES}"
+    assert refusal(REP, format="perfetto") == message
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf", gzip.compress(b"", mtime=0)])
@@ -92,10 +103,11 @@ def test_no_operations(refusal):
     assert refusal("a 0 x\na 1 y\n", "t", format="rep", lenient=True) == message
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", SAMPLES)
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
 def test_packed_files(read, format, pack):
-    trace = read(pack(SAMPLES[format].encode()), "t.rep")
+    sample = SAMPLES[format]
+    trace = read(pack(sample.encode() if isinstance(sample, str) else sample), "t.rep")
     assert trace.format == format
     assert trace.op == read(SAMPLES[format]).op
 
