@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -31,3 +32,8 @@ def pytest_report_header() -> str:
 def scale() -> float:
     """The share of a long test that runs: 1.0 compiled, 0.1 pure."""
     return build.scale()
+
+
+def pytest_configure():
+    """Let Ctrl-C interrupt, as the tests of it want: a job in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,8 +19,9 @@ from kheap._core._native import own_calls
 from kheap._core.synced import Block, Locked
 from kheap.errors import InvalidFree
 from kheap.heaps.queued_heap import UNTRIED, QueuedHeap, last_attempt
-from kheap.heaps.sys_heap import Listener, SysHeap
+from kheap.heaps.sys_heap import SysHeap
 from kheap.heaps.waiting import Clock, RealClock, Waiter
+from kheap.heaps.watched_heap import Listener
 from kheap.profile import Profile
 from kheap.units import NO_WAIT
 

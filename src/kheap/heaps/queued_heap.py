@@ -15,7 +15,7 @@ from typing import NoReturn
 from kheap._core._native import Memory
 from kheap._core.synced import FREED, Block, Locked, SyncedHeap
 from kheap.errors import InvalidFree, KheapError, OutOfMemory, TimedOut
-from kheap.heaps.sys_heap import Events, SysHeap, Unraisable
+from kheap.heaps.sys_heap import SysHeap
 from kheap.heaps.waiting import (
     Bell,
     Clock,
@@ -26,6 +26,7 @@ from kheap.heaps.waiting import (
     checked_timeout,
     wait,
 )
+from kheap.heaps.watched_heap import Events, Unraisable
 
 __all__ = ["UNTRIED", "QueuedHeap", "last_attempt"]
 

@@ -1,26 +1,26 @@
 """``SysHeap``: Zephyr's unsynchronised heap, over any writable buffer.
 
-It owns the life of a heap object (init, open, close), exceptions, listeners, and the views
-of what lies in the heap.  The operations themselves are the engine's
-(``kheap._core.heap``); the numbers are defined in ``stats.py`` and the records in
-``view.py``.  Not here: locks and waiting (``kheap.Heap``).
+It owns the life of a heap object (init, open, close), and the views of what lies in the heap.
+The operations themselves are the engine's (``kheap._core.heap``), exceptions and listeners are in
+``watched_heap.py``; the numbers are defined in ``stats.py`` and the records in ``view.py``.
+Not here: locks and waiting (``kheap.Heap``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from kheap._core._native import own_calls
-from kheap._core.calls import HeapCalls
 from kheap._core.check import HeapWalk
-from kheap._core.chunk import INVARIANTS, Geometry, plan
-from kheap.errors import HeapCorruption, InvalidFree, OutOfMemory
+from kheap._core.chunk import Geometry, plan
+from kheap.errors import HeapCorruption
 from kheap.heaps.info import heap_info
 from kheap.heaps.opening import found_geometry, profiles_that_fit
 from kheap.heaps.stats import HeapStats, Verdict
 from kheap.heaps.view import Bucket, Chunk
+from kheap.heaps.watched_heap import ANNOUNCING, WatchedHeap
 from kheap.heaps.why import judge
 from kheap.profile import Profile
 
@@ -29,22 +29,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["Listener", "SysHeap", "Unraisable"]
+__all__ = ["SysHeap"]
 
-Listener = Callable[[str, int, int], object]
-Events = tuple[tuple[str, int, int], ...]
-
-_OPEN, _ANNOUNCING = 1, 2
 _HOT_CALLS = ("alloc", "try_alloc", "free", "realloc", "usable_bytes")
-_NO_BLOCK = {1: "out of range", 2: "misaligned", 3: "not marked used (double free?)"}
-_HINTS = {
-    1: " (buffer overflow?)",
-    8: " (written after free?)",
-    10: " (buffer overflow?)",
-}
 
 
-class SysHeap(HeapCalls):
+class SysHeap(WatchedHeap):
     """Zephyr's ``sys_heap`` over a region: same placement, same bytes, same answers.
 
     It is not synchronised: as in Zephyr, its callers take turns.
@@ -69,13 +59,11 @@ class SysHeap(HeapCalls):
     """
 
     # No instance dictionary: looking a method up then costs half.
-    __slots__ = ("_listeners", "base_address", "geometry", "profile", "region")
+    __slots__ = ("base_address", "geometry", "region")
 
-    profile: Profile
     base_address: int
     geometry: Geometry
     region: memoryview
-    _listeners: list[Listener]
 
     def __init__(
         self,
@@ -176,7 +164,7 @@ class SysHeap(HeapCalls):
         Raises:
             RuntimeError: It is called from a listener.
         """
-        if self.state == _ANNOUNCING:
+        if self.state == ANNOUNCING:
             self._require_open()
         self._unplace()
         self.region.release()
@@ -337,132 +325,6 @@ class SysHeap(HeapCalls):
             largest_free_bytes=stats.largest_free_bytes,
         )
 
-    # ------------------------------------------------------------------ listeners
-
-    def add_listener(self, callback: Listener) -> None:
-        """Call ``callback("alloc" | "free", offset, bytes)`` after each operation.
-
-        Order and sizes are Zephyr's: a realloc in place announces the new size and then
-        frees the old one, at the same offset.  Calling the heap from a listener raises
-        RuntimeError; what a listener raises goes to :func:`sys.unraisablehook`, since the
-        operation is done.
-
-        In Zephyr: ``heap_listener_register()`` (3.0 on).
-        """
-        self._require_open()
-        self._listeners.append(callback)
-        self._watch()
-
-    def remove_listener(self, callback: Listener) -> None:
-        """Call it no more. ValueError if it was not added."""
-        self._require_open()
-        self._listeners.remove(callback)
-        self._watch()
-
-    def _watch(self) -> None:
-        self._watch_calls(bool(self._listeners) or self.profile.hardening == "extreme")
-
-    def _announce(self, *events: tuple[str, int, int]) -> None:
-        self._announcing(True)
-        try:
-            for event in events:
-                for listener in self._listeners:
-                    try:
-                        listener(*event)
-                    except Exception as error:
-                        error.add_note(f"raised by heap listener {listener!r}")
-                        Unraisable(error)
-        finally:
-            self._announcing(False)
-
-    def _event_bytes(self, offset: int) -> int:
-        """Bytes an event gives for a block; -1 where there is none, or it cannot be freed."""
-        c = self._chunk_of(offset)
-        return -1 if c < 0 else self._told_bytes(offset, c)
-
-    def _before(self) -> None:
-        """What "extreme" hardening does before each operation."""
-        if self.state == _ANNOUNCING:
-            self._require_open()
-        if self.profile.hardening == "extreme":
-            self.check()
-
-    def _watched_alloc(self, request_bytes: int, align: int) -> int:
-        self._before()
-        offset = self._plain_alloc(request_bytes, align)
-        if offset > 0:
-            self._announce(("alloc", offset, self._event_bytes(offset)))
-        return offset
-
-    def _watched_free(self, offset: int) -> int:
-        self._before()
-        told = self._event_bytes(offset)
-        code = self._plain_free(offset)
-        if code >= 0:
-            self._announce(("free", offset, told))
-        return code
-
-    def _watched_realloc(self, offset: int, request_bytes: int, align: int) -> int:
-        moved, events = self._watched_move(offset, request_bytes, align)
-        self._announce(*events)
-        return moved
-
-    def _watched_move(self, offset: int, request_bytes: int, align: int) -> tuple[int, Events]:
-        """A realloc, and what is to be announced of it."""
-        self._before()
-        told, units = self._event_bytes(offset), self._units_at(offset)
-        moved = self._plain_realloc(offset, request_bytes, align)
-        if moved == 0 and request_bytes == 0:
-            return moved, (("free", offset, told),)
-        if moved > 0 and (moved != offset or self._units_at(moved) != units):
-            return moved, (("alloc", moved, self._event_bytes(moved)), ("free", offset, told))
-        return moved, ()
-
-    def _units_at(self, offset: int) -> int:
-        c = self._chunk_of(offset)
-        return -1 if c < 0 else self._units_of(c)
-
-    # ------------------------------------------------------------------ refusals
-
-    def _require_open(self) -> None:
-        if self.state == _ANNOUNCING:
-            raise RuntimeError("the heap is called from one of its listeners")
-        if self.state != _OPEN:
-            raise ValueError("the heap is closed")
-
-    def _refuse_alloc(self, code: int, request_bytes: int, align: int) -> NoReturn:
-        self._require_open()
-        if code == -3:
-            raise ValueError(f"request_bytes is negative: {request_bytes}")
-        if code == -4:
-            raise ValueError(f"align {align} is no power of two, with or without a rewind bit")
-        if code < 0:
-            self._raise_corruption(self.fault_chunk, self.fault)
-        # The search has moved a bucket's head, so what the walk meets is no error any more.
-        walk = HeapWalk(self)
-        walk.chunks()
-        stats = HeapStats.from_walk(walk, self.uncounted, 0, None)
-        free, largest = stats.free_bytes, stats.largest_free_bytes
-        raise OutOfMemory(
-            f"no chunk for {request_bytes} bytes: {free} free, largest {largest}",
-            request_bytes,
-            free,
-            largest,
-        )
-
-    def _refuse_free(self, code: int, offset: int) -> NoReturn:
-        self._require_open()
-        if code == -1:
-            self._raise_corruption(self.fault_chunk, self.fault)
-        raise InvalidFree(f"no live block at offset {offset}: {_NO_BLOCK[self.fault]}", offset)
-
-    def _raise_corruption(self, c: int, fault: int) -> NoReturn:
-        name = f"I{fault}"
-        hint = _HINTS.get(fault, "")
-        raise HeapCorruption(
-            f"heap corruption{hint} at chunk {c:#x}: {INVARIANTS[name]} ({name})", c, name
-        )
-
 
 own_calls(SysHeap, _HOT_CALLS)
 
@@ -473,13 +335,3 @@ def _fresh_region(size_bytes: int, profile: Profile, base_address: int) -> bytea
         raise ValueError(f"region of {size_bytes} bytes: the size is negative")
     plan(profile.layout(), base_address, size_bytes)
     return bytearray(size_bytes)
-
-
-class Unraisable:
-    """Tells :func:`sys.unraisablehook` of an error, as only a finaliser can."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def __del__(self) -> None:
-        raise self.error

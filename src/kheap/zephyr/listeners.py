@@ -16,7 +16,8 @@ from kheap.zephyr.sys_heaps import sys_heap
 
 if TYPE_CHECKING:
     from kheap.heaps.k_heap import Heap
-    from kheap.heaps.sys_heap import Listener, SysHeap
+    from kheap.heaps.sys_heap import SysHeap
+from kheap.heaps.watched_heap import Listener
 
 __all__ = [
     "HEAP_ID_FROM_POINTER",
