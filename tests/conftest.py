@@ -15,12 +15,14 @@ settings.load_profile("kheap")
 
 
 def pytest_configure() -> None:
-    """Refuse to test another build than the one expected."""
+    """Refuse to test another build than the one expected, and let Ctrl-C interrupt."""
     expected = os.environ.get("KHEAP_EXPECT_BUILD", "")
     if expected not in ("", "compiled", "pure"):
         raise pytest.UsageError(f"KHEAP_EXPECT_BUILD is {expected!r}: write compiled or pure")
     if expected not in ("", build.name()):
         raise pytest.UsageError(f"KHEAP_EXPECT_BUILD is {expected}, not {build.where()}")
+    # A job in the background ignores it, and the tests of Ctrl-C would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
@@ -32,8 +34,3 @@ def pytest_report_header() -> str:
 def scale() -> float:
     """The share of a long test that runs: 1.0 compiled, 0.1 pure."""
     return build.scale()
-
-
-def pytest_configure():
-    """Let Ctrl-C interrupt, as the tests of it want: a job in the background ignores it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
