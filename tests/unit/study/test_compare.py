@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kheap import COMPILED
 from kheap.heaps.mem_pool import MemPool
 from kheap.profile import Profile
 from kheap.study import compare as study
@@ -241,6 +242,7 @@ def test_real_trace():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not COMPILED, reason="too long for the pure build")
 def test_csapp():
     """Long blocks that grow beside small ones: two heaps need 30 % less."""
     data = os.environ.get("KHEAP_TEST_DATA", "")
