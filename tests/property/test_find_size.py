@@ -6,7 +6,6 @@ import random
 
 import pytest
 
-from helpers.build import scale
 from kheap import COMPILED, Profile, Trace, replay
 from kheap.study.fit_stage import Sizes, Stage
 from kheap.study.overhead import heap_requests
@@ -78,7 +77,7 @@ def assert_exact(trace, profile, overhead="k_heap"):
 @pytest.mark.parametrize("profile", PROFILES, ids=str)
 @pytest.mark.parametrize("overhead", ["k_heap", "k_malloc", "malloc"])
 def test_small_traces(profile, overhead):
-    for seed in range(max(3, int(40 * scale()))):
+    for seed in range(80 if COMPILED else 4):
         assert_exact(random_trace(seed, ops=30 + seed % 40), profile, overhead)
 
 
@@ -86,10 +85,10 @@ def test_small_traces(profile, overhead):
 def test_alignments_make_chunk_0_matter(profile):
     aligns = (0, 0, 8, 16, 32, 64, 16 | 4, 128)
     steps = 0
-    for seed in range(max(3, int(40 * scale()))):
+    for seed in range(80 if COMPILED else 4):
         answer = assert_exact(random_trace(seed, most=150, aligns=aligns), profile)
         steps += len(answer.failing_above_smallest) > 0
-    assert steps or scale() < 1, "some fail above the smallest size that fits"
+    assert steps or not COMPILED, "some fail above the smallest size that fits"
 
 
 @pytest.mark.skipif(not COMPILED, reason="too long for the pure build")
