@@ -42,9 +42,12 @@ test-compiled: setup $(VENV)/oracle ## All tests on the compiled build
 	  $(COMPILED) pytest -n 2 -q; \
 	else echo "no C compiler: only the pure build is tested"; fi
 
+# Two halves at once: the tests of single modules and commands, and all others.
 test-pure: setup $(VENV)/oracle ## All tests on the pure build, with its branch coverage
 	$(PURE) coverage erase
-	$(PURE) coverage run --parallel-mode -m pytest -q -n 0
+	@$(PURE) coverage run --parallel-mode -m pytest -q -n 0 tests/unit tests/cli & half=$$!; \
+	$(PURE) coverage run --parallel-mode -m pytest -q -n 0 --ignore=tests/unit --ignore=tests/cli; \
+	rest=$$?; wait $$half && exit $$rest
 	$(PURE) coverage combine --quiet
 	$(PURE) coverage report
 
