@@ -675,3 +675,20 @@ def test_a_heap_serves_two_threads():
     assert heap.stats().used_count == 0
     heap.check()
     heap.close()
+
+
+def test_a_closed_block_has_no_usable_bytes():
+    heap = kheap.Heap(1024)
+    block = heap.alloc(8)
+    block.free()
+    with pytest.raises(kheap.InvalidFree, match="was freed or handed on before"):
+        _ = block.usable_bytes
+
+
+def test_a_subclass_of_sys_heap_is_a_heap():
+    class Mine(kheap.SysHeap):
+        pass
+
+    heap = Mine(1024)
+    heap.free(heap.alloc(8))
+    heap.check()
