@@ -41,6 +41,12 @@ def test_all_heaps_of_a_trace(run):
     assert len({entry["heap"] for entry in answer["answers"]}) == len(answer["answers"]) > 1
 
 
+def test_the_texts_of_several_heaps_stand_apart(run):
+    count = len(json.loads(run(TRACE, "--json")[1])["answers"])
+    texts = run(TRACE)[1].split("\n\ntrace ")
+    assert len(texts) == count and all("smallest " in text for text in texts)
+
+
 def test_traces_one_after_the_other(run, tmp_path):
     for name, sizes in (("a", (100, 200)), ("b", (300,))):
         lines = [f'{{"op":"alloc","id":{i},"size":{size}}}' for i, size in enumerate(sizes)]
@@ -91,6 +97,7 @@ def test_a_plan_for_blocks(run):
         (("--add-size", "wifi"), "is not like wifi=40960"),
         (("no-such-file",), "no-such-file: No such file"),
         ((TRACE, "--heap", "other"), "no heap 'other' in the trace"),
+        ((TRACE, TRACE), f"{TRACE}: several heaps cannot be put one after the other"),
     ],
 )
 def test_wrong_usage_is_one_line(run, arguments, reason):

@@ -11,12 +11,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from kheap.cli.common import INTERRUPTED, Command
 from kheap.errors import CommandError, KheapError
-
-if TYPE_CHECKING:
-    from kheap.cli.common import Command
 
 __all__ = ["main"]
 
@@ -30,8 +28,6 @@ COMMANDS = (
     ("kheap.cli.report", "ReportCommand"),
     ("kheap.cli.bench", "BenchCommand"),
 )
-
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from kheap.cli.common import print_json
+from kheap.cli import arguments
+from kheap.cli.common import print_answer
 
 __all__ = ["BenchCommand"]
 
@@ -34,12 +35,12 @@ class BenchCommand:
             "--rounds", type=_rounds, metavar="N", help="turns of each row (default 15; quick: 3)"
         )
         parser.add_argument("--quick", action="store_true", help="some seconds, coarse numbers")
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        arguments.add_json(parser)
 
     def run(self, args: argparse.Namespace) -> int:
         """Time everything; 0, whatever the numbers: a benchmark informs."""
         from kheap.report.bench_table import bench_lines, bench_object
-        from kheap.report.terminal import print_lines, progress_bar
+        from kheap.report.terminal import progress_bar
         from kheap.study import bench
 
         plan = bench.QUICK if args.quick else bench.FULL
@@ -47,8 +48,5 @@ class BenchCommand:
             plan = replace(plan, rounds=args.rounds)
         with progress_bar("timing") as progress:
             found = bench.run_bench(plan, progress)
-        if args.json:
-            print_json(bench_object(found))
-        else:
-            print_lines(list(bench_lines(found)))
+        print_answer(args, lambda: bench_object(found), lambda: bench_lines(found))
         return 0

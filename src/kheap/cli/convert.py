@@ -7,7 +7,8 @@ import os
 import sys
 from collections import Counter
 
-from kheap.cli.common import add_profile_arguments, chosen_profile, print_json, read_failure
+from kheap.cli import arguments
+from kheap.cli.common import chosen_profile, command_error, print_answer, read_trace_of
 from kheap.errors import CommandError
 from kheap.trace import Trace
 
@@ -24,7 +25,7 @@ class ConvertCommand:
 
     def prepare(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's arguments."""
-        parser.add_argument("input", metavar="INPUT", help="a trace file, gzip and zstd too")
+        arguments.add_trace(parser, "INPUT")
         parser.add_argument(
             "output",
             metavar="OUTPUT",
@@ -32,7 +33,7 @@ class ConvertCommand:
         )
         parser.add_argument(
             "--from",
-            dest="source",
+            dest="format",
             metavar="FORMAT",
             help="the input's format; detected if not given",
         )
@@ -43,35 +44,30 @@ class ConvertCommand:
             help="the output's format; told by its name if not given",
         )
         parser.add_argument("--heap", metavar="NAME", help="write only what concerns this heap")
-        parser.add_argument(
-            "--lenient", action="store_true", help="skip malformed lines, and count them"
-        )
+        arguments.add_lenient(parser)
         parser.add_argument(
             "--force", action="store_true", help="replace the output if it exists already"
         )
-        add_profile_arguments(parser)
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        arguments.add_profile(parser)
+        arguments.add_json(parser)
 
     def run(self, args: argparse.Namespace) -> int:
         """Convert; 0 if the output is written."""
         from kheap.report.conversion import conversion_lines, conversion_object, loss_line
-        from kheap.report.terminal import print_lines
-        from kheap.trace import read_trace
 
         target = _target_format(args)
         profile = chosen_profile(args)
-        try:
-            trace = read_trace(args.input, args.source, lenient=args.lenient)
-        except OSError as error:
-            raise read_failure(args.input, error) from None
+        trace = read_trace_of(args)
         trace.profile = profile or trace.profile
         lost = _write(args, trace, target)
         if lost:
             print(f"kheap: {loss_line(args.output, target, lost)}", file=sys.stderr)
-        if args.json:
-            print_json(conversion_object(trace, args.output, target, lost))
-        elif args.output != STANDARD_OUTPUT:
-            print_lines([*conversion_lines(trace, args.output, target)])
+        if args.output != STANDARD_OUTPUT:
+            print_answer(
+                args,
+                lambda: conversion_object(trace, args.output, target, lost),
+                lambda: conversion_lines(trace, args.output, target),
+            )
         return 0
 
 
@@ -117,6 +113,6 @@ def _write(args: argparse.Namespace, trace: Trace, target: str) -> Counter[str]:
     except FileExistsError:
         raise _exists(args) from None
     except OSError as error:
-        raise read_failure(args.output, error) from None
+        raise command_error(error, args.output) from None
     except ValueError as error:
-        raise CommandError(f"{args.input}: {error}") from None
+        raise command_error(error, args.trace) from None

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from kheap.errors import CommandError
+from kheap.cli.common import as_command_error
 
 __all__ = ["written_file"]
 
@@ -25,7 +25,7 @@ def written_file(path: str) -> Iterator[TextIO]:
     """
     # Behind a symbolic link the file is replaced, not the link.
     place = Path(path).resolve()
-    try:
+    with as_command_error(OSError, place=path):
         if place.exists() and not place.is_file():
             with place.open("w", encoding="utf-8", newline="\n") as out:
                 yield out
@@ -39,5 +39,3 @@ def written_file(path: str) -> Iterator[TextIO]:
             beside.replace(place)
         finally:
             beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror or error}") from None

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from kheap.cli.common import (
-    add_profile_arguments,
-    address_argument,
-    chosen_profile,
-    print_json,
-    read_failure,
-    size_argument,
-)
-from kheap.errors import CommandError
+from kheap.cli import arguments
+from kheap.cli.common import chosen_profile, print_answer, read_trace_of, replay_of
 
 __all__ = ["ReplayCommand"]
 
@@ -25,57 +18,23 @@ class ReplayCommand:
 
     def prepare(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's arguments."""
-        parser.add_argument("trace", metavar="TRACE", help="a trace file, gzip and zstd too")
-        parser.add_argument(
-            "--size",
-            type=size_argument,
-            help="bytes of the heap's region (16384, 16K, 0x4000);"
-            " without it every heap is as the trace recorded it",
-        )
-        parser.add_argument("--heap", metavar="NAME", help="with --size: which heap of the trace")
-        parser.add_argument(
-            "--base-address",
-            type=address_argument,
-            default=0x20000000,
-            metavar="ADDRESS",
-            help="with --size: the address of the region (default 0x20000000)",
-        )
-        parser.add_argument(
-            "--format", metavar="NAME", help="the trace's format; detected if not given"
-        )
-        parser.add_argument(
-            "--lenient", action="store_true", help="skip malformed lines, and count them"
-        )
-        add_profile_arguments(parser)
+        arguments.add_trace(parser)
+        arguments.add_region(parser)
+        arguments.add_reading(parser)
+        arguments.add_profile(parser)
         parser.add_argument("--ascii", action="store_true", help="draw the map in ASCII")
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        arguments.add_json(parser)
 
     def run(self, args: argparse.Namespace) -> int:
         """Replay; 0 if every request was served, else 1."""
         from kheap.report.machine import replay_object
-        from kheap.report.terminal import print_lines, progress_bar, replay_lines
-        from kheap.study.replay import replay
-        from kheap.trace import read_trace
+        from kheap.report.terminal import replay_lines
 
         profile = chosen_profile(args)
-        try:
-            trace = read_trace(args.trace, args.format, lenient=args.lenient)
-        except OSError as error:
-            raise read_failure(args.trace, error) from None
-        try:
-            with progress_bar("replaying") as progress:
-                done = replay(
-                    trace,
-                    args.size,
-                    profile=profile,
-                    heap=args.heap,
-                    base_address=args.base_address,
-                    progress=progress,
-                )
-        except ValueError as error:
-            raise CommandError(f"{args.trace}: {error}") from None
-        if args.json:
-            print_json(replay_object(done))
-        else:
-            print_lines(replay_lines(done, ascii_only=args.ascii))
+        done = replay_of(args, read_trace_of(args), profile)
+        print_answer(
+            args,
+            lambda: replay_object(done),
+            lambda: replay_lines(done, ascii_only=args.ascii),
+        )
         return 1 if done.failed else 0

@@ -6,14 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kheap.cli.common import (
-    add_profile_arguments,
-    address_argument,
-    chosen_profile,
-    print_json,
-    read_failure,
-    size_argument,
-)
+from kheap.cli import arguments
+from kheap.cli.common import chosen_profile, print_answer, read_trace_of, replay_of
 from kheap.cli.output import written_file
 from kheap.errors import CommandError
 
@@ -31,49 +25,30 @@ class ReportCommand:
 
     def prepare(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's arguments."""
-        parser.add_argument("trace", metavar="TRACE", help="a trace file, gzip and zstd too")
+        arguments.add_trace(parser)
         parser.add_argument("-o", "--output", metavar="FILE", help="write the page there (HTML)")
         parser.add_argument(
             "--chrome-trace",
             metavar="FILE",
             help="write a trace for Perfetto and chrome://tracing there (JSON)",
         )
-        parser.add_argument(
-            "--size",
-            type=size_argument,
-            help="bytes of the heap's region (16384, 16K, 0x4000);"
-            " without it every heap is as the trace recorded it",
-        )
-        parser.add_argument("--heap", metavar="NAME", help="with --size: which heap of the trace")
-        parser.add_argument(
-            "--base-address",
-            type=address_argument,
-            default=0x20000000,
-            metavar="ADDRESS",
-            help="with --size: the address of the region (default 0x20000000)",
-        )
-        parser.add_argument(
-            "--format", metavar="NAME", help="the trace's format; detected if not given"
-        )
-        parser.add_argument(
-            "--lenient", action="store_true", help="skip malformed lines, and count them"
-        )
-        add_profile_arguments(parser)
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        arguments.add_region(parser)
+        arguments.add_reading(parser)
+        arguments.add_profile(parser)
+        arguments.add_json(parser)
 
     def run(self, args: argparse.Namespace) -> int:
         """Replay, and write what was asked for; 0 even if requests failed: it is drawn."""
+        from kheap.report.machine_report import report_object
+
         _check_outputs(args)
         report = _computed(args)
         written = _write(args, report)
-        if args.json:
-            from kheap.report.machine_report import report_object
-
-            print_json(report_object(report, written))
-        else:
-            from kheap.report.terminal import print_lines
-
-            print_lines([f"{path}: {size:,} bytes" for _, path, size in written])
+        print_answer(
+            args,
+            lambda: report_object(report, written),
+            lambda: [f"{path}: {size:,} bytes" for _, path, size in written],
+        )
         return 0
 
 
@@ -91,27 +66,10 @@ def _check_outputs(args: argparse.Namespace) -> None:
 def _computed(args: argparse.Namespace) -> ReportModel:
     from kheap.report.model import replay_report
     from kheap.report.terminal import progress_bar
-    from kheap.study.replay import replay
     from kheap.study.timeline import heap_timelines
-    from kheap.trace import read_trace
 
     profile = chosen_profile(args)
-    try:
-        trace = read_trace(args.trace, args.format, lenient=args.lenient)
-    except OSError as error:
-        raise read_failure(args.trace, error) from None
-    try:
-        with progress_bar("replaying") as progress:
-            done = replay(
-                trace,
-                args.size,
-                profile=profile,
-                heap=args.heap,
-                base_address=args.base_address,
-                progress=progress,
-            )
-    except ValueError as error:
-        raise CommandError(f"{args.trace}: {error}") from None
+    done = replay_of(args, read_trace_of(args), profile)
     with progress_bar("following the blocks") as progress:
         return replay_report(done, heap_timelines(done, progress))
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from kheap.cli.common import (
-    add_profile_arguments,
-    address_argument,
-    chosen_profile,
-    print_json,
-    read_failure,
-)
+from kheap.cli import arguments
+from kheap.cli.common import as_command_error, chosen_profile, print_answer, read_trace_of
 from kheap.errors import CommandError
-from kheap.study.overhead import OVERHEADS
-from kheap.study.size import EFFORTS
 
 if TYPE_CHECKING:
+    from kheap.profile import Profile
+    from kheap.report.terminal import Line
     from kheap.study.size import SizeAnswer
     from kheap.trace import Trace
 
@@ -37,14 +33,8 @@ class SizeCommand:
             nargs="*",
             help="trace files; several are sized one by one, and one after the other",
         )
-        parser.add_argument(
-            "--overhead",
-            choices=OVERHEADS,
-            default="k_heap",
-            metavar="CALLS",
-            help="what the calls above the heap add: k_heap (nothing), k_malloc or malloc",
-        )
-        parser.add_argument("--heap", metavar="NAME", help="which heap of the trace")
+        arguments.add_overhead(parser)
+        arguments.add_heap(parser)
         parser.add_argument(
             "--margin",
             type=float,
@@ -52,12 +42,10 @@ class SizeCommand:
             metavar="PERCENT",
             help="what the recommended size adds to the safe one (default 10)",
         )
-        parser.add_argument(
-            "--effort",
-            choices=EFFORTS,
-            default="normal",
-            metavar="HOW",
-            help="how many operations may be replayed: quick, normal or full (no limit)",
+        arguments.add_effort(
+            parser,
+            "normal",
+            "how many operations may be replayed: quick, normal or full (no limit)",
         )
         parser.add_argument(
             "--malloc-align",
@@ -65,13 +53,7 @@ class SizeCommand:
             metavar="BYTES",
             help="with --overhead malloc: what it aligns to (default 8 on 32 bit, 16 on 64)",
         )
-        parser.add_argument(
-            "--base-address",
-            type=address_argument,
-            default=0x20000000,
-            metavar="ADDRESS",
-            help="the address of the region (default 0x20000000)",
-        )
+        arguments.add_base_address(parser)
         parser.add_argument(
             "--blocks",
             metavar="LIST",
@@ -82,14 +64,9 @@ class SizeCommand:
             metavar="NAME=BYTES,...",
             help="what subsystems ask for by HEAP_MEM_POOL_ADD_SIZE_*",
         )
-        parser.add_argument(
-            "--format", metavar="NAME", help="the traces' format; detected if not given"
-        )
-        parser.add_argument(
-            "--lenient", action="store_true", help="skip malformed lines, and count them"
-        )
-        add_profile_arguments(parser)
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        arguments.add_reading(parser, "the traces'")
+        arguments.add_profile(parser)
+        arguments.add_json(parser)
 
     def run(self, args: argparse.Namespace) -> int:
         """Find the sizes; 0 if there is a safe one for each trace, else 1."""
@@ -103,32 +80,31 @@ class SizeCommand:
 
     def _measure(self, args: argparse.Namespace) -> int:
         from kheap.report.size_text import size_lines, size_object, sizes_object
-        from kheap.report.terminal import print_lines
         from kheap.study.join import joined
 
-        traces = [_read(path, args) for path in args.traces]
-        answers = [answer for trace in traces for answer in _answers(trace, args)]
-        together = None
-        if len(traces) > 1:
-            together = _answers(joined(traces), args, heap_named=False)[0]
-        if args.json:
-            single = len(answers) == 1 and together is None
-            print_json(size_object(answers[0]) if single else sizes_object(answers, together))
-        else:
-            everything = [*answers, *([together] if together else [])]
-            for number, answer in enumerate(everything):
-                print_lines([*([""] if number else []), *size_lines(answer)])
-        ends = [*answers, *([together] if together else [])]
-        return 0 if all(answer.safe_bytes is not None for answer in ends) else 1
+        profile = chosen_profile(args)
+        traces = [read_trace_of(args, path) for path in args.traces]
+        with as_command_error(ValueError):
+            whole = joined(traces) if len(traces) > 1 else None
+        answers = [
+            _answer(trace, heap, profile, args) for trace in traces for heap in _heaps(trace, args)
+        ]
+        together = _answer(whole, None, profile, args) if whole is not None else None
+        everything = [*answers, together] if together else answers
+        print_answer(
+            args,
+            lambda: sizes_object(answers, together) if everything[1:] else size_object(answers[0]),
+            lambda: _parted(map(size_lines, everything)),
+        )
+        return 0 if all(answer.safe_bytes is not None for answer in everything) else 1
 
     def _plan(self, args: argparse.Namespace) -> int:
         from kheap.profile import Profile
         from kheap.report.plan_text import plan_lines, plan_object
-        from kheap.report.terminal import print_lines
         from kheap.study.plan import parse_blocks, parse_sums, plan_size
 
         profile = chosen_profile(args) or Profile()
-        try:
+        with as_command_error(ValueError):
             answer = plan_size(
                 parse_blocks(args.blocks or ""),
                 parse_sums(args.add_size or ""),
@@ -136,52 +112,43 @@ class SizeCommand:
                 overhead=args.overhead,
                 margin_percent=args.margin,
             )
-        except ValueError as error:
-            raise CommandError(str(error)) from None
-        if args.json:
-            print_json(plan_object(answer))
-        else:
-            print_lines(plan_lines(answer))
+        print_answer(args, lambda: plan_object(answer), lambda: plan_lines(answer))
         return 0
 
 
-def _read(path: str, args: argparse.Namespace) -> Trace:
-    from kheap.trace import read_trace
-
-    try:
-        return read_trace(path, args.format, lenient=args.lenient)
-    except OSError as error:
-        raise read_failure(path, error) from None
+def _heaps(trace: Trace, args: argparse.Namespace) -> Sequence[str | None]:
+    """The heaps to size: the one that was named, else all of the trace."""
+    if args.heap is not None:
+        return (args.heap,)
+    return [heap.name for heap in trace.heaps] or (None,)
 
 
-def _answers(
-    trace: Trace, args: argparse.Namespace, *, heap_named: bool = True
-) -> list[SizeAnswer]:
-    """An answer for each heap of a trace, or for the one that was named."""
+def _answer(
+    trace: Trace, heap: str | None, profile: Profile | None, args: argparse.Namespace
+) -> SizeAnswer:
     from kheap.report.terminal import progress_bar
     from kheap.study.size import find_size
 
-    names: list[str | None] = [*(entry.name for entry in trace.heaps)] or [None]
-    if not heap_named:
-        names = [None]
-    elif args.heap is not None:
-        names = [args.heap]
-    found = []
-    for name in names:
-        try:
-            with progress_bar("sizing") as progress:
-                answer = find_size(
-                    trace,
-                    profile=chosen_profile(args),
-                    overhead=args.overhead,
-                    base_address=args.base_address,
-                    heap=name,
-                    margin_percent=args.margin,
-                    malloc_align=args.malloc_align,
-                    effort=args.effort,
-                    progress=progress,
-                )
-        except (ValueError, MemoryError) as error:
-            raise CommandError(f"{trace.path}: {error}") from None
-        found.append(answer)
-    return found
+    with (
+        as_command_error(ValueError, MemoryError, place=trace.path),
+        progress_bar("sizing") as progress,
+    ):
+        return find_size(
+            trace,
+            profile=profile,
+            overhead=args.overhead,
+            base_address=args.base_address,
+            heap=heap,
+            margin_percent=args.margin,
+            malloc_align=args.malloc_align,
+            effort=args.effort,
+            progress=progress,
+        )
+
+
+def _parted(texts: Iterable[list[Line]]) -> Iterator[Line]:
+    """The texts' lines, with an empty one between two texts."""
+    for number, lines in enumerate(texts):
+        if number:
+            yield ""
+        yield from lines
