@@ -1,0 +1,1 @@
+"""Heaps in dumps, core files, console logs and running targets."""
