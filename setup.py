@@ -20,6 +20,7 @@ COMPILED_MODULES = (
     "quad.py",
     "buddy.py",
     "check.py",
+    "survey.py",
     "replay.py",
     "fit.py",
     "yardstick.py",

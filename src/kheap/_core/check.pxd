@@ -10,6 +10,7 @@ from kheap._core.heap cimport ChunkHeap
 cdef class HeapWalk:
     cdef ChunkHeap heap
     cdef readonly i64 fault, fault_chunk, visits
+    cdef readonly i64 ring, ring_before, ring_at
     cdef readonly i64 used_count, used_units
     cdef readonly i64 free_count, free_units, undersized_count, largest_units
     cdef readonly double square_sum
@@ -17,7 +18,7 @@ cdef class HeapWalk:
     cdef object mark_bytes
     cdef Column count_by, largest_by, marks
 
-    @cython.locals(heap=ChunkHeap, free=i64, used=i64)
+    @cython.locals(heap=ChunkHeap, free=i64, used=i64, highest=i64)
     cpdef bint sums(self)
     @cython.final
     cdef inline i64 report(self, i64 c, i64 invariant) noexcept

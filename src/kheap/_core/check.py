@@ -22,6 +22,8 @@ class HeapWalk:
     Attributes:
         fault: 0, or the number of the first invariant found broken.
         fault_chunk: The chunk that broke it.
+        ring, ring_before, ring_at: Where a ring broke: its bucket (-1: no ring did), the chunk
+            whose FREE_NEXT was followed (0: the bucket's head), and where that led.
         visits: Chunks looked at.
         used_count, used_units: Used chunks, without chunk 0 and the end marker.
         free_count, free_units: Listed free chunks.
@@ -40,6 +42,8 @@ class HeapWalk:
         self.mark_bytes = bytearray(heap.n // 8 + 1)
         self.marks = Column(self.mark_bytes)
         self.fault = self.fault_chunk = self.visits = 0
+        self.ring = -1
+        self.ring_before = self.ring_at = 0
         self.used_count = self.used_units = 0
         self.free_count = self.free_units = self.undersized_count = self.largest_units = 0
         self.square_sum = 0.0
@@ -53,13 +57,17 @@ class HeapWalk:
         return self.walk_rings() == 0
 
     def sums(self) -> bool:
-        """Compare the statistics that the control block keeps; whether they are the sums."""
+        """Compare the statistics that the control block keeps; whether they are the sums.
+
+        The most bytes allocated at once must lie between those allocated now and the heap's.
+        """
         heap = self.heap
         free = 8 * self.free_units - self.free_count * heap.uncounted
         used = 8 * self.used_units - self.used_count * heap.uncounted
         if heap.stat_get(0) != free or heap.stat_get(1) != used:
             return self.report(0, 9) == 0
-        return True
+        highest = heap.stat_get(2)
+        return used <= highest <= heap.limit or self.report(0, 9) == 0
 
     def report(self, c: int, invariant: int) -> int:
         self.fault_chunk = c
@@ -136,6 +144,7 @@ class HeapWalk:
         for b in range(heap.nb):
             head = heap.bucket_head(b)
             if (head != 0) != (heap.bucket_mask() >> b & 1):
+                self.ring, self.ring_before, self.ring_at = b, 0, head
                 return self.report(head if heap.c0 <= head < heap.n else 0, 4)
             if head and self.walk_ring(b, head) < 0:
                 return -1
@@ -151,6 +160,7 @@ class HeapWalk:
         before = 0
         while True:
             self.visits += 1
+            self.ring, self.ring_before, self.ring_at = b, before, c
             if not heap.c0 <= c < heap.n:
                 return self.report(before, 8)
             if not self.marks.u8[c >> 3] & (1 << (c & 7)):
@@ -164,4 +174,8 @@ class HeapWalk:
             c = heap.free_next(c)
             if c == head:
                 break
-        return 0 if heap.free_prev(head) == before else self.report(head, 8)
+        self.ring_before, self.ring_at = before, head
+        if heap.free_prev(head) != before:
+            return self.report(head, 8)
+        self.ring = -1
+        return 0

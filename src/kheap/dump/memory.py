@@ -8,7 +8,7 @@ Dumps fill it at once; a live target fetches what is asked for and keeps it, so 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 __all__ = ["Memory", "Segment"]
@@ -106,6 +106,17 @@ class Memory:
             characters.append(byte)
         return None
 
+    def runs(self) -> Iterator[Segment]:
+        """The pieces, those that touch as one. Complexity: O(bytes) where any touch."""
+        run: list[Segment] = []
+        for segment in self.segments:
+            if run and run[-1].end != segment.address:
+                yield _joined(run)
+                run = []
+            run.append(segment)
+        if run:
+            yield _joined(run)
+
     def extent(self, address: int) -> int:
         """How many bytes are held from ``address`` on without a gap; fetches nothing."""
         start = address
@@ -158,6 +169,13 @@ class Memory:
             start, data = address, self._fetch(address, end - address)
         if data:
             self.add(start, data, "target")
+
+
+def _joined(run: list[Segment]) -> Segment:
+    if len(run) == 1:
+        return run[0]
+    data = b"".join(segment.data for segment in run)
+    return Segment(run[0].address, memoryview(data), run[0].source)
 
 
 def _address_of(segment: Segment) -> int:

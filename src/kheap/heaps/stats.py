@@ -8,10 +8,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Protocol
 
-from kheap._core.check import HeapWalk
+__all__ = ["ChunkSums", "Fragmentation", "HeapStats", "Verdict"]
 
-__all__ = ["Fragmentation", "HeapStats", "Verdict"]
+
+class ChunkSums(Protocol):
+    """The sums over a heap's chunks; a finished ``HeapWalk`` has them."""
+
+    @property
+    def used_count(self) -> int: ...
+    @property
+    def used_units(self) -> int: ...
+    @property
+    def free_count(self) -> int: ...
+    @property
+    def free_units(self) -> int: ...
+    @property
+    def undersized_count(self) -> int: ...
+    @property
+    def largest_units(self) -> int: ...
+    @property
+    def square_sum(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,7 @@ class HeapStats:
 
     @classmethod
     def from_walk(
-        cls, walk: HeapWalk, uncounted: int, heap_bytes: int, max_bytes: int | None
+        cls, walk: ChunkSums, uncounted: int, heap_bytes: int, max_bytes: int | None
     ) -> HeapStats:
         """The numbers of a finished walk; ``uncounted`` bytes of each chunk do not count."""
         free = 8 * walk.free_units - walk.free_count * uncounted

@@ -116,6 +116,16 @@ class SysHeap(WatchedHeap):
             raise
         return heap
 
+    @classmethod
+    def _opened_as(
+        cls, region: Buffer, profile: Profile, geometry: Geometry, base_address: int
+    ) -> Self:
+        """A heap whose geometry is known, however damaged its control block is."""
+        heap = cls.__new__(cls)
+        heap._take_region(region, base_address)
+        heap._settle(profile, geometry)
+        return heap
+
     def _take_region(self, region: Buffer, base_address: int | None) -> None:
         if base_address is not None and not 0 <= base_address < 1 << 64:
             raise ValueError(f"base_address {base_address:#x} is not an address of 64 bits")

@@ -8,7 +8,7 @@ from it.  Not here: the heap's life, and looking into it (``sys_heap.py``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kheap._core.calls import HeapCalls
 from kheap._core.check import HeapWalk
@@ -39,9 +39,10 @@ class WatchedHeap(HeapCalls):
     profile: Profile
     _listeners: list[Listener]
 
-    def check(self) -> None:
-        """Validate everything: what the heap does, see :meth:`kheap.SysHeap.check`."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def check(self) -> None:
+            """Validate everything: what the heap does, see :meth:`kheap.SysHeap.check`."""
 
     def add_listener(self, callback: Listener) -> None:
         """Call ``callback("alloc" | "free", offset, bytes)`` after each operation.

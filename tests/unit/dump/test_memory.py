@@ -40,6 +40,14 @@ def test_an_equal_overlap_is_no_conflict():
     assert memory.byte_count == 8
 
 
+def test_pieces_that_touch_are_one_run():
+    memory = Memory()
+    for address in (0x108, 0x100, 0x120):
+        memory.add(address, bytes([address & 0xFF] * 8))
+    runs = [(run.address, bytes(run.data)) for run in memory.runs()]
+    assert runs == [(0x100, b"\x00" * 8 + b"\x08" * 8), (0x120, b"\x20" * 8)]
+
+
 def test_text_ends_with_a_zero_and_is_printable():
     memory = Memory()
     memory.add(0, b"idle\0\x01x\0" + b"y" * 80)

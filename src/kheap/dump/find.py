@@ -1,0 +1,343 @@
+"""Finding the heaps in memory: those that the program names, then those that only look so.
+
+It owns the order of trust.  A symbol or the debug information says where an object is; the
+object says where its heap is; where the object is damaged or not in the dump, the program's
+file still says how large the heap is.  What is left of memory is scanned.
+Read next: ``objects.py`` and ``scan.py`` (where to look), ``recognise.py`` (what is there).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kheap.dump.chunk_table import FREE, USED
+from kheap.dump.heap_image import HeapImage
+from kheap.dump.memory import Memory
+from kheap.dump.objects import HeapRecord, lost_records, read_record, records_of
+from kheap.dump.recognise import ALL_FACTS, ENOUGH_FACTS, Recognised, likely_profiles, recognise
+from kheap.dump.scan import candidates
+from kheap.profile import Profile
+
+if TYPE_CHECKING:
+    from kheap.dump.image import HeapObject, Image
+
+__all__ = ["Finder", "heaps_in"]
+
+#: A heap that is not wholly in the dump is looked at if it is at most so large.
+PARTIAL_LIMIT = 16 << 20
+
+
+class _Place(NamedTuple):
+    """Where a heap is said to lie."""
+
+    name: str
+    kind: str
+    object_address: int | None
+    address: int
+    size_bytes: int
+    # Whether size_bytes is the region's; else there are that many bytes, and it ends somewhere.
+    is_whole: bool
+    how: str
+
+
+def heaps_in(
+    memory: Memory,
+    image: Image | None = None,
+    profile: Profile | None = None,
+    *,
+    scan: bool = True,
+) -> list[HeapImage]:
+    """Every heap in memory, by address.
+
+    Args:
+        memory: What is known of the target.
+        image: Its program.
+        profile: Which Zephyr; None: as the program says, else as the bytes say.
+        scan: Also look for heaps that the program does not name; memory that is fetched from
+            a target is never scanned.
+
+    Complexity: O(bytes held).
+    """
+    finder = Finder(memory, image, profile)
+    finder.look(scan=scan)
+    return finder.heaps
+
+
+class Finder:
+    """The search; after :meth:`look` it has what was found.
+
+    Attributes:
+        heaps: By address.
+        notes: What was not found, and why, a sentence each.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        image: Image | None = None,
+        profile: Profile | None = None,
+        *,
+        bits: int | None = None,
+        release: str | None = None,
+        is_based: bool = True,
+    ) -> None:
+        self.memory, self.image = memory, image
+        self.profile = profile or (image.profile if image else None)
+        self.bits = image.bits if image else self.profile.bits if self.profile else bits
+        self.release, self.is_based = release, is_based
+        self.heaps: list[HeapImage] = []
+        self.notes: list[str] = []
+
+    def look(self, *, scan: bool = True) -> None:
+        """Find all heaps."""
+        for place in self._named_places():
+            self._add(place)
+        if scan:
+            self._scan()
+        self.heaps.sort(key=lambda heap: heap.address)
+        for heap in self.heaps:
+            self._note_overlaps(heap)
+
+    # ------------------------------------------------------------------ what the program names
+
+    def _named_places(self) -> list[_Place]:
+        if self.image is None:
+            return []
+        places = [self._place_of(found) for found in self.image.objects]
+        return [place for place in [*places, *self._array_places(places)] if place is not None]
+
+    def _place_of(self, found: HeapObject) -> _Place | None:
+        """Where the heap of an object of the program lies."""
+        image, width = self.image, (self.bits or 32) // 8
+        assert image is not None
+        record = read_record(self.memory, found.address, width)
+        if record is not None and record.heap == 0:
+            self.notes.append(f"{found.name} is not initialised: its object holds no heap")
+            return None
+        initial = read_record(image.memory, found.address, width)
+        region = found.buffer or _told_region(initial)
+        said = record.region if record else None
+        how = f"named by {found.how}"
+        if region is None and record is not None:
+            region = said
+        if region is not None:
+            if record is not None and not region[0] <= record.heap < region[0] + 8:
+                self.notes.append(
+                    f"{found.name}: its object points to {record.heap:#x}, outside its region at"
+                    f" {region[0]:#x}: the object at {found.address:#x} is damaged"
+                )
+            if said is not None and said[0] == region[0]:
+                region = said
+            return _Place(found.name, found.kind, found.address, *region, True, how)
+        if record is None:
+            self.notes.append(f"{found.name}: its object at {found.address:#x} is not in the dump")
+            return None
+        return self._open_ended(found.name, found.kind, found.address, record.heap, how)
+
+    def _open_ended(
+        self, name: str, kind: str, object_address: int | None, heap: int, how: str
+    ) -> _Place | None:
+        """A heap whose region nobody tells: its own control block says where it ends."""
+        end_chunk = self.memory.word(heap + 8, 4)
+        if end_chunk is None:
+            self.notes.append(f"{name}: its memory at {heap:#x} is not in the dump")
+            return None
+        size = min(8 * end_chunk + 8, max(self.memory.extent(heap), 16))
+        return _Place(name, kind, object_address, heap, size, False, how)
+
+    def _array_places(self, places: list[_Place | None]) -> list[_Place | None]:
+        """Heaps that Zephyr's own array of them points to and nobody else names."""
+        image, width = self.image, (self.bits or 32) // 8
+        if image is None or image.heap_array is None:
+            return []
+        known = {place.object_address for place in places if place is not None}
+        address, count = image.heap_array
+        found = []
+        for i in range(count):
+            pointer = self.memory.word(address + i * width, width)
+            record = read_record(self.memory, pointer, width) if pointer else None
+            if record is None or record.heap == 0 or record.address in known:
+                continue
+            known.add(record.address)
+            name = image.symbol_at(record.address) or f"heap@{record.heap:#x}"
+            found.append(self._from_record(record, name, "in the array of heaps"))
+        return found
+
+    def _from_record(self, record: HeapRecord, name: str, how: str) -> _Place | None:
+        kind = "k_heap" if record.has_queue else "sys_heap"
+        if record.region is None:
+            return self._open_ended(name, kind, record.address, record.heap, how)
+        return _Place(name, kind, record.address, *record.region, True, how)
+
+    # ------------------------------------------------------------------ what only looks so
+
+    def _scan(self) -> None:
+        known = [(heap.address, heap.address + heap.size_bytes) for heap in self.heaps]
+        places = list(candidates(self.memory, known, self.bits, aligned=self.is_based))
+        for address, size in places:
+            self._add(_Place("", "", None, address, size, False, ""))
+        if self.image is None:
+            self._scan_objects()
+        if not self.heaps:
+            self._take_whole()
+
+    def _scan_objects(self) -> None:
+        """Heaps whose control block is damaged, by the objects that point to them."""
+        known = {heap.first_address for heap in self.heaps}
+        widths = (4, 8) if self.bits is None else (self.bits // 8,)
+        for record in (record for width in widths for record in lost_records(self.memory, width)):
+            if record.heap not in known:
+                known.add(record.heap)
+                how = f"found by the object at {record.address:#x} that points to it"
+                place = self._from_record(record, f"heap@{record.heap:#x}", how)
+                if place is not None:
+                    self._add(place, is_guess=True)
+
+    def _take_whole(self) -> None:
+        """A file may be one heap's region and nothing else."""
+        for segment in self.memory.segments:
+            address, size = segment.address, len(segment.data)
+            how = "found by taking the file for one heap's region"
+            self._add(_Place(f"heap@{address:#x}", "", None, address, size, True, how), is_guess=True)
+
+    # ------------------------------------------------------------------ reading one
+
+    def _add(self, place: _Place, *, is_guess: bool = False) -> None:
+        data, held = self._bytes_of(place)
+        if data is None:
+            if not is_guess:
+                self.notes.append(
+                    f"{place.name}: the dump holds {held:,} of its {place.size_bytes:,} bytes"
+                    f" at {place.address:#x}"
+                )
+            return
+        profiles = [self.profile] if self.profile else list(likely_profiles(self.bits, self.release))
+        found = recognise(
+            data, self._based(place), profiles, held_bytes=held, whole=place.is_whole
+        )
+        if found is None and self.profile is not None:
+            found = recognise(
+                data, place.address, list(likely_profiles()), held_bytes=held, whole=place.is_whole
+            )
+            if found is not None:
+                self.notes.append(f"{place.name or hex(place.address)} is no heap of {self.profile}"
+                                  f" but of {found.heap.profile}")  # fmt: skip
+        if found is None or (is_guess and found.facts < ENOUGH_FACTS):
+            if place.name and not is_guess:
+                self.notes.append(f"{place.name}: no heap can be made out in the {len(data):,}"
+                                  f" bytes at {place.address:#x}")  # fmt: skip
+            return
+        self._keep(place, found, held)
+
+    def _based(self, place: _Place) -> int:
+        """The address, rounded where nobody told any: a heap starts at a multiple of 8."""
+        return place.address if self.is_based else place.address & ~7
+
+    def _bytes_of(self, place: _Place) -> tuple[bytearray | None, int]:
+        whole = self.memory.read(place.address, place.size_bytes)
+        if whole is not None:
+            return bytearray(whole), place.size_bytes
+        held = min(self.memory.extent(place.address), place.size_bytes)
+        if held < 16 or place.size_bytes > PARTIAL_LIMIT:
+            return None, held
+        part = self.memory.read(place.address, held)
+        assert part is not None
+        return bytearray(part) + bytes(place.size_bytes - held), held
+
+    def _keep(self, place: _Place, found: Recognised, held: int) -> None:
+        heap = HeapImage(
+            place.name or f"heap@{place.address:#x}",
+            found.heap,
+            found.diagnosis,
+            place.how,
+            place.kind,
+            place.object_address,
+            held,
+        )
+        if not place.how:
+            self._identify(heap, found)
+        if heap.is_partial:
+            heap.notes.append(
+                f"the dump holds only {held:,} of its {heap.size_bytes:,} bytes; what is behind"
+                " them is not judged"
+            )
+        self.heaps.append(heap)
+
+    def _identify(self, heap: HeapImage, found: Recognised) -> None:
+        """Look for the object of a heap found by scanning, and say how sure it is one."""
+        heap.how = f"found by scanning: {_evidence(found)}"
+        profile = heap.profile
+        for bits in {profile.bits, 32} if self.bits is None else {self.bits}:
+            if bits < 64 and profile.bits == 64 and profile.runtime_stats:
+                continue
+            narrow = _with_bits(profile, bits)
+            records = records_of(self.memory, heap.first_address, heap.heap.n, narrow)
+            if not records:
+                continue
+            record = records[0]
+            heap.object_address = record.address
+            heap.kind = "k_heap" if record.has_queue else "sys_heap"
+            heap.how += f"; a {heap.kind} at {record.address:#x} points to it"
+            self._widen(heap, record, narrow)
+            return
+
+    def _widen(self, heap: HeapImage, record: HeapRecord, profile: Profile) -> None:
+        """Take the region that the object names: it may reach beyond what a heap uses of it."""
+        assert record.region is not None
+        data = self.memory.read(*record.region)
+        if data is None:
+            return
+        found = recognise(bytearray(data), record.region[0], [profile])
+        if found is not None:
+            heap.heap, heap.diagnosis = found.heap, found.diagnosis
+            heap.held_bytes = len(data)
+
+    def _note_overlaps(self, heap: HeapImage) -> None:
+        """A heap that shares bytes with other parts of the program: a linker fault."""
+        if self.image is None:
+            return
+        end = heap.address + heap.size_bytes
+        for name in self.image.overlapping(heap.address, end):
+            if not self._is_own(name, heap):
+                heap.notes.append(
+                    f"its range {heap.address:#x} to {end:#x} overlaps {name}: a fault of the"
+                    " linker script, or of the address it was given"
+                )
+
+    def _is_own(self, name: str, heap: HeapImage) -> bool:
+        """Whether a section or symbol is the heap's own buffer, or what that lies in."""
+        assert self.image is not None
+        end = heap.address + heap.size_bytes
+        for section in self.image.sections:
+            if section.name == name:
+                return section.address <= heap.address and end <= section.address + section.size
+        symbol = self.image.symbol(name)
+        return symbol is not None and symbol.address <= heap.address and (
+            end <= symbol.address + symbol.size + 7
+        )
+
+
+def _told_region(record: HeapRecord | None) -> tuple[int, int] | None:
+    """The region that an object's initial contents name: K_HEAP_DEFINE fills them in."""
+    if record is None or not record.init_mem or not record.init_bytes:
+        return None
+    return record.init_mem, record.init_bytes
+
+
+def _with_bits(profile: Profile, bits: int) -> Profile:
+    header = "big" if bits == 32 and profile.bits == 64 else profile.header
+    return Profile(
+        profile.release, bits, header, profile.runtime_stats, hardening=profile.hardening
+    )
+
+
+def _evidence(found: Recognised) -> str:
+    diagnosis = found.diagnosis
+    table = diagnosis.table
+    if diagnosis.finding is not None:
+        return f"damaged, {found.facts} of {ALL_FACTS} facts about its ends hold"
+    sums = " and the statistics" if found.heap.profile.runtime_stats else ""
+    return (
+        f"the control block, all {table.count(USED):,} used and {table.count(FREE):,} free"
+        f" chunks{sums} agree"
+    )

@@ -1,0 +1,124 @@
+"""The heap objects of a target: ``struct k_heap`` and ``struct sys_heap``, and where they point.
+
+::
+
+  struct sys_heap { heap: W bytes, -> struct z_heap, 0 before init
+                    init_mem: W, init_bytes: W }        the region; 0 unless K_HEAP_DEFINE set them
+  struct k_heap   { struct sys_heap, wait queue: 2 W (points at itself when empty), ... }
+
+It owns reading them from memory, and finding them there without symbols by the heap they point
+to.  Not here: the heaps themselves (``recognise.py``), who waits (``waiters.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from re import escape, finditer
+
+from kheap._core.chunk import plan
+from kheap.dump.memory import Memory, Segment
+from kheap.profile import Profile
+
+__all__ = ["HeapRecord", "lost_records", "read_record", "records_of"]
+
+#: Bytes of memory that are searched for objects of heaps that no longer look like heaps.
+SEARCH_LIMIT = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HeapRecord:
+    """What an object says.
+
+    Attributes:
+        address: Of the object.
+        heap: Where its ``struct z_heap`` lies; 0 before it is initialised.
+        init_mem, init_bytes: Its region; 0 where it does not say.
+        has_queue: Whether a wait queue follows, so that it is a k_heap.
+    """
+
+    address: int
+    heap: int
+    init_mem: int
+    init_bytes: int
+    has_queue: bool
+
+    @property
+    def region(self) -> tuple[int, int] | None:
+        """Address and size of the region, if the object's words agree with each other."""
+        if self.init_bytes and self.init_mem <= self.heap < self.init_mem + 8:
+            return self.init_mem, self.init_bytes
+        return None
+
+
+def read_record(memory: Memory, address: int, word_bytes: int) -> HeapRecord | None:
+    """The object at ``address``; None where memory does not hold it."""
+    words = [memory.word(address + i * word_bytes, word_bytes) for i in range(3)]
+    if None in words:
+        return None
+    heap, init_mem, init_bytes = (word or 0 for word in words)
+    queue = address + 3 * word_bytes
+    head, tail = memory.word(queue, word_bytes), memory.word(queue + word_bytes, word_bytes)
+    linked = head is not None and tail is not None and (head == queue) == (tail == queue)
+    has_queue = linked and memory.word(head or 0, word_bytes) is not None
+    return HeapRecord(address, heap, init_mem, init_bytes, has_queue)
+
+
+def records_of(memory: Memory, heap: int, end_chunk: int, profile: Profile) -> list[HeapRecord]:
+    """The objects that point to the heap at address ``heap`` and name a region like its own.
+
+    Complexity: O(bytes held), by a search of the C library's.
+    """
+    width = profile.bits // 8
+    if not 0 < heap < 1 << 8 * width:
+        return []
+    needle = heap.to_bytes(width, "little")
+    found = []
+    for address in _places(memory, needle, width):
+        record = read_record(memory, address, width)
+        if record is not None and record.region and _units_of(record, profile) == end_chunk:
+            found.append(record)
+    return found
+
+
+def _places(memory: Memory, needle: bytes, align: int) -> Iterator[int]:
+    for segment in memory.runs():
+        # A regular expression searches any buffer where it is; find() would need a copy.
+        for match in finditer(escape(needle), segment.data):
+            if (segment.address + match.start()) % align == 0:
+                yield segment.address + match.start()
+
+
+def lost_records(memory: Memory, word_bytes: int) -> list[HeapRecord]:
+    """Objects whose three words agree, wherever they lie, whatever their heap looks like.
+
+    Complexity: O(words held), of the first 32 MiB.
+    """
+    found, left = [], SEARCH_LIMIT
+    for segment in memory.runs():
+        for address in _likely(segment, word_bytes, left):
+            record = read_record(memory, address, word_bytes)
+            region = record and record.region
+            if record and region and memory.extent(region[0]) >= 16:
+                found.append(record)
+        left = max(0, left - len(segment.data))
+    return found
+
+
+def _likely(segment: Segment, width: int, limit: int) -> Iterator[int]:
+    skip = -segment.address % width
+    data = segment.data[skip:limit]
+    words = data[: len(data) - len(data) % width].cast("I" if width == 4 else "Q")
+    first = segment.address + skip
+    return (
+        first + width * i
+        for i, (heap, mem, count) in enumerate(zip(words, words[1:], words[2:], strict=False))
+        if 0 <= heap - mem < 8 and heap and count > 40 and heap % 8 == 0
+    )
+
+
+def _units_of(record: HeapRecord, profile: Profile) -> int:
+    try:
+        return plan(profile.layout(), record.init_mem, record.init_bytes).end_chunk
+    except ValueError:
+        return -1
