@@ -26,6 +26,7 @@ COMMANDS = (
     ("kheap.cli.compare", "CompareCommand"),
     ("kheap.cli.convert", "ConvertCommand"),
     ("kheap.cli.report", "ReportCommand"),
+    ("kheap.cli.inspect", "InspectCommand"),
     ("kheap.cli.bench", "BenchCommand"),
 )
 

@@ -16,6 +16,7 @@ from kheap.study.size import EFFORTS, Effort
 from kheap.units import parse_bytes
 
 __all__ = [
+    "add_base",
     "add_base_address",
     "add_effort",
     "add_heap",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 PROFILE_ELF = "take the profile from this Zephyr ELF's CONFIG_ symbols"
+DUMP_ELF = "the program, zephyr.elf: names, layouts and configuration"
 REPLAYED_SIZE = (
     "bytes of the heap's region (16384, 16K, 0x4000);"
     " without it every heap is as the trace recorded it"
@@ -65,6 +67,16 @@ def add_profile(parser: argparse.ArgumentParser, elf_help: str = PROFILE_ELF) ->
         help="which Zephyr: release, bits, header, runtime_stats, alloc_loops, hardening",
     )
     parser.add_argument("--elf", metavar="FILE", help=elf_help)
+
+
+def add_base(parser: argparse.ArgumentParser) -> None:
+    """``--base``."""
+    parser.add_argument(
+        "--base",
+        metavar="ADDRESS",
+        type=address_argument,
+        help="the address of a RAM image's first byte",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -60,6 +60,7 @@ class Corruption:
         message: All that in a sentence.
         culprit: Who may have done it.
         unread: (address, bytes) of each stretch that could not be read as chunks.
+        field_address: The address of the bad field.
         edge_address: The address of the first byte of ``edge``.
         edge: The bytes around the bad field.
     """
@@ -75,6 +76,7 @@ class Corruption:
     message: str
     culprit: Culprit
     unread: list[tuple[int, int]]
+    field_address: int
     edge_address: int
     edge: bytes
 
@@ -106,6 +108,7 @@ def corruption_of(heap: SysHeap, diagnosis: Diagnosis) -> Corruption | None:
         _message(finding, first + 8 * finding.chunk, diagnosis),
         _Evidence(heap, diagnosis.table, finding).culprit(),
         unread,
+        heap.base_address + offset,
         heap.base_address + low,
         edge,
     )

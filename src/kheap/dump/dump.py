@@ -130,6 +130,8 @@ def _find_heaps(dump: Dump, profile: Profile | None) -> None:
     )
     finder.look()
     dump.heaps = finder.heaps
+    if not container.based:
+        dump.notes.append("addresses count from the file's first byte: --base tells its address")
     dump.notes += finder.notes
 
 
@@ -152,4 +154,6 @@ def _rebuilt(printed: PrintedHeap, region: bytes) -> HeapImage:
         " of the free lists are not known"
     )
     name = f"heap@{printed.address:#x}"
-    return HeapImage(name, heap, diagnose(heap), how, held_bytes=len(region))
+    return HeapImage(
+        name, heap, diagnose(heap), how, held_bytes=len(region), has_contents=False
+    )

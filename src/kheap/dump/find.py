@@ -15,7 +15,7 @@ from kheap.dump.heap_image import HeapImage
 from kheap.dump.memory import Memory
 from kheap.dump.objects import HeapRecord, lost_records, read_record, records_of
 from kheap.dump.recognise import ALL_FACTS, ENOUGH_FACTS, Recognised, likely_profiles, recognise
-from kheap.dump.scan import candidates
+from kheap.dump.scan import Interval, candidates
 from kheap.profile import Profile
 
 if TYPE_CHECKING:
@@ -172,26 +172,34 @@ class Finder:
     # ------------------------------------------------------------------ what only looks so
 
     def _scan(self) -> None:
-        known = [(heap.address, heap.address + heap.size_bytes) for heap in self.heaps]
-        places = list(candidates(self.memory, known, self.bits, aligned=self.is_based))
-        for address, size in places:
-            self._add(_Place("", "", None, address, size, False, ""))
+        known = self._known()
+        for address, size in candidates(self.memory, known, self.bits, aligned=self.is_based):
+            if self._add(_Place("", "", None, address, size, False, "")):
+                known[:] = self._known()
         if self.image is None:
-            self._scan_objects()
+            self._scan_objects(known)
         if not self.heaps:
             self._take_whole()
 
-    def _scan_objects(self) -> None:
+    def _known(self) -> list[Interval]:
+        """Where sound heaps lie: what is in their blocks is the program's."""
+        return [
+            (heap.address, heap.address + heap.size_bytes)
+            for heap in self.heaps
+            if heap.diagnosis.finding is None
+        ]
+
+    def _scan_objects(self, known: list[Interval]) -> None:
         """Heaps whose control block is damaged, by the objects that point to them."""
-        known = {heap.first_address for heap in self.heaps}
-        widths = (4, 8) if self.bits is None else (self.bits // 8,)
-        for record in (record for width in widths for record in lost_records(self.memory, width)):
-            if record.heap not in known:
-                known.add(record.heap)
-                how = f"found by the object at {record.address:#x} that points to it"
-                place = self._from_record(record, f"heap@{record.heap:#x}", how)
-                if place is not None:
-                    self._add(place, is_guess=True)
+        found = {heap.first_address for heap in self.heaps}
+        for width in (4, 8) if self.bits is None else (self.bits // 8,):
+            for record in lost_records(self.memory, known, width):
+                if record.heap not in found:
+                    found.add(record.heap)
+                    how = f"found by the object at {record.address:#x} that points to it"
+                    place = self._from_record(record, f"heap@{record.heap:#x}", how)
+                    if place is not None:
+                        self._add(place, is_guess=True)
 
     def _take_whole(self) -> None:
         """A file may be one heap's region and nothing else."""
@@ -202,7 +210,8 @@ class Finder:
 
     # ------------------------------------------------------------------ reading one
 
-    def _add(self, place: _Place, *, is_guess: bool = False) -> None:
+    def _add(self, place: _Place, *, is_guess: bool = False) -> bool:
+        """Read the heap at a place; whether there is one."""
         data, held = self._bytes_of(place)
         if data is None:
             if not is_guess:
@@ -210,7 +219,7 @@ class Finder:
                     f"{place.name}: the dump holds {held:,} of its {place.size_bytes:,} bytes"
                     f" at {place.address:#x}"
                 )
-            return
+            return False
         profiles = [self.profile] if self.profile else list(likely_profiles(self.bits, self.release))
         found = recognise(
             data, self._based(place), profiles, held_bytes=held, whole=place.is_whole
@@ -226,8 +235,9 @@ class Finder:
             if place.name and not is_guess:
                 self.notes.append(f"{place.name}: no heap can be made out in the {len(data):,}"
                                   f" bytes at {place.address:#x}")  # fmt: skip
-            return
+            return False
         self._keep(place, found, held)
+        return True
 
     def _based(self, place: _Place) -> int:
         """The address, rounded where nobody told any: a heap starts at a multiple of 8."""
@@ -271,7 +281,10 @@ class Finder:
             if bits < 64 and profile.bits == 64 and profile.runtime_stats:
                 continue
             narrow = _with_bits(profile, bits)
-            records = records_of(self.memory, heap.first_address, heap.heap.n, narrow)
+            own = (heap.address, heap.address + heap.size_bytes)
+            records = records_of(
+                self.memory, [*self._known(), own], heap.first_address, heap.heap.n, narrow
+            )
             if not records:
                 continue
             record = records[0]

@@ -7,6 +7,8 @@ Not here: finding it (``find.py``), who owns its blocks (``owners.py``).
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -47,6 +49,8 @@ class HeapImage:
         held_bytes: How much of its region the dump holds.
         diagnosis: What is wrong, and the chunks.
         notes: What is to be said besides, a sentence each.
+        has_contents: Whether the bytes of its blocks are known; not so where the heap was
+            rebuilt from a printout.
     """
 
     name: str
@@ -57,6 +61,7 @@ class HeapImage:
     object_address: int | None = None
     held_bytes: int = 0
     notes: list[str] = field(default_factory=list)
+    has_contents: bool = True
 
     @property
     def address(self) -> int:
@@ -87,6 +92,15 @@ class HeapImage:
     def chunks(self) -> ChunkTable:
         """All chunks, with the stretches that cannot be read."""
         return self.diagnosis.table
+
+    def rows(self, low: int = 0, high: int | None = None) -> Iterator[tuple[int, int, int]]:
+        """Id, units and state of each row that begins in units ``low`` to ``high``."""
+        table = self.chunks
+        first = bisect_left(table.chunk, low)
+        stop = len(table) if high is None else bisect_left(table.chunk, high)
+        return zip(
+            table.chunk[first:stop], table.units[first:stop], table.state[first:stop], strict=True
+        )
 
     @cached_property
     def corruption(self) -> Corruption | None:

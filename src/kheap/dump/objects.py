@@ -64,50 +64,87 @@ def read_record(memory: Memory, address: int, word_bytes: int) -> HeapRecord | N
     return HeapRecord(address, heap, init_mem, init_bytes, has_queue)
 
 
-def records_of(memory: Memory, heap: int, end_chunk: int, profile: Profile) -> list[HeapRecord]:
-    """The objects that point to the heap at address ``heap`` and name a region like its own.
+def records_of(
+    memory: Memory,
+    known: list[tuple[int, int]],
+    heap: int,
+    end_chunk: int,
+    profile: Profile,
+) -> list[HeapRecord]:
+    """The objects outside known heaps that point to a heap and name a region like its own.
 
-    Complexity: O(bytes held), by a search of the C library's.
+    Args:
+        memory: Where to look.
+        known: (first, end) addresses of heaps.
+        heap: The address of its ``struct z_heap``.
+        end_chunk: Its units.
+        profile: Which Zephyr.
+
+    Complexity: O(bytes held and not known), by a search in C.
     """
     width = profile.bits // 8
     if not 0 < heap < 1 << 8 * width:
         return []
     needle = heap.to_bytes(width, "little")
     found = []
-    for address in _places(memory, needle, width):
+    for address in _places(memory, known, needle, width):
         record = read_record(memory, address, width)
         if record is not None and record.region and _units_of(record, profile) == end_chunk:
             found.append(record)
     return found
 
 
-def _places(memory: Memory, needle: bytes, align: int) -> Iterator[int]:
-    for segment in memory.runs():
+def _places(
+    memory: Memory, known: list[tuple[int, int]], needle: bytes, align: int
+) -> Iterator[int]:
+    for start, end in _stretches(memory, known):
         # A regular expression searches any buffer where it is; find() would need a copy.
-        for match in finditer(escape(needle), segment.data):
-            if (segment.address + match.start()) % align == 0:
-                yield segment.address + match.start()
+        for match in finditer(escape(needle), memory.read(start, end - start) or b""):
+            if (start + match.start()) % align == 0:
+                yield start + match.start()
 
 
-def lost_records(memory: Memory, word_bytes: int) -> list[HeapRecord]:
+def lost_records(memory: Memory, known: list[tuple[int, int]], width: int) -> list[HeapRecord]:
     """Objects whose three words agree, wherever they lie, whatever their heap looks like.
 
-    Complexity: O(words held), of the first 32 MiB.
+    Args:
+        memory: Where to look.
+        known: (first, end) addresses of heaps; objects are not looked for in those.
+        width: Bytes of a word.
+
+    Complexity: O(words held and not known), of the first 32 MiB.
     """
     found, left = [], SEARCH_LIMIT
-    for segment in memory.runs():
-        for address in _likely(segment, word_bytes, left):
-            record = read_record(memory, address, word_bytes)
+    for start, end in _stretches(memory, known):
+        stop = min(end, start + left)
+        data = memory.read(start, stop - start)
+        if data is None or stop - start < 3 * width:
+            continue
+        left -= stop - start
+        for address in _likely(Segment(start, data), width):
+            record = read_record(memory, address, width)
             region = record and record.region
             if record and region and memory.extent(region[0]) >= 16:
                 found.append(record)
-        left = max(0, left - len(segment.data))
     return found
 
 
-def _likely(segment: Segment, width: int, limit: int) -> Iterator[int]:
+def _stretches(memory: Memory, known: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What is held and not known, by address."""
+    for run in memory.runs():
+        start = run.address
+        for low, high in sorted(known):
+            if start < high and low < run.end:
+                if start < low:
+                    yield start, low
+                start = max(start, high)
+        if start < run.end:
+            yield start, run.end
+
+
+def _likely(segment: Segment, width: int) -> Iterator[int]:
     skip = -segment.address % width
-    data = segment.data[skip:limit]
+    data = segment.data[skip:]
     words = data[: len(data) - len(data) % width].cast("I" if width == 4 else "Q")
     first = segment.address + skip
     return (

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-from kheap.heaps.view import Chunk
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 __all__ = ["heap_map"]
 
 #: Empty, up to a third, up to two thirds, more, and wholly used: Unicode and its ASCII twin.
 UNICODE = "·░▒▓█"
 ASCII = ".:+%#"
+BAD = "!"
 
 
 def heap_map(
-    chunks: Iterable[Chunk],
+    starts: Sequence[int],
+    used: Iterable[int],
     heap_units: int,
     *,
+    bad: Iterable[tuple[int, int]] = (),
     ascii_only: bool = False,
     width: int = 64,
     lines: int = 4,
@@ -26,21 +29,34 @@ def heap_map(
     Each character stands for a run of units as long as all others; what it shows is the part
     of them that lies in used chunks, headers and the control block included.
 
-    Complexity: O(chunks + characters).
+    Args:
+        starts: First units of the chunks, ascending from 0.
+        used: For each the units of it that are used: all of a used chunk, none of a free one.
+        heap_units: Units of the heap.
+        bad: (first, end) units of what is corrupt; each is marked.
+
+    Complexity: O(chunks + characters), in C.
     """
     cells = max(1, min(width * lines, heap_units))
-    used = _used_units(chunks, heap_units, cells)
     marks = ASCII if ascii_only else UNICODE
     bounds = [i * heap_units // cells for i in range(cells + 1)]
-    text = "".join(marks[_shade(count, bounds[i + 1] - bounds[i])] for i, count in enumerate(used))
-    rows = [text[i : i + width] for i in range(0, cells, width)]
-    scale = 8 * heap_units / cells
-    size = f"{scale:.0f}" if scale >= 10 else f"{scale:.1f}".removesuffix(".0")
-    legend = (
-        f"{marks[4]} used  {marks[1]}{marks[2]}{marks[3]} partly  {marks[0]} free;"
-        f" one character is {size} bytes"
+    before = _used_before(starts, list(used), bounds)
+    shades = (
+        marks[_shade(before[i + 1] - before[i], bounds[i + 1] - bounds[i])] for i in range(cells)
     )
-    return [*rows, legend]
+    text, is_bad = _marked(list(shades), bad, bounds)
+    rows = [text[i : i + width] for i in range(0, cells, width)]
+    return [*rows, _legend(marks, 8 * heap_units / cells, is_bad=is_bad)]
+
+
+def _used_before(starts: Sequence[int], used: list[int], bounds: list[int]) -> list[int]:
+    """Used units below each of the bounds."""
+    sums = [0, *accumulate(used)]
+    found = []
+    for bound in bounds:
+        row = bisect_right(starts, bound) - 1
+        found.append(sums[row] + min(used[row], bound - starts[row]))
+    return found
 
 
 def _shade(used: int, units: int) -> int:
@@ -49,21 +65,22 @@ def _shade(used: int, units: int) -> int:
     return 4 if used >= units else 1 + 3 * used // units
 
 
-def _used_units(chunks: Iterable[Chunk], heap_units: int, cells: int) -> list[int]:
-    counts = [0] * cells
-    for first, last in _used_runs(chunks):
-        cell = first * cells // heap_units
-        while first < last:
-            # The first unit of the next cell; cells are bounded by i * heap_units // cells.
-            while (cell + 1) * heap_units // cells <= first:
-                cell += 1
-            edge = min(last, (cell + 1) * heap_units // cells)
-            counts[cell] += edge - first
-            first = edge
-    return counts
+def _marked(
+    cells: list[str], bad: Iterable[tuple[int, int]], bounds: list[int]
+) -> tuple[str, bool]:
+    is_bad = False
+    for first, end in bad:
+        is_bad = True
+        low = min(bisect_right(bounds, first) - 1, len(cells) - 1)
+        high = max(low, bisect_right(bounds, end - 1) - 1)
+        cells[low : high + 1] = BAD * len(cells[low : high + 1])
+    return "".join(cells), is_bad
 
 
-def _used_runs(chunks: Iterable[Chunk]) -> Iterator[tuple[int, int]]:
-    for c in chunks:
-        if c.state in ("used", "control"):
-            yield c.chunk, c.chunk + c.size_units
+def _legend(marks: str, scale: float, *, is_bad: bool) -> str:
+    size = f"{scale:.0f}" if scale >= 10 else f"{scale:.1f}".removesuffix(".0")
+    return (
+        f"{marks[4]} used  {marks[1]}{marks[2]}{marks[3]} partly  {marks[0]} free"
+        + (f"  {BAD} corrupt" if is_bad else "")
+        + f"; one character is {size} bytes"
+    )

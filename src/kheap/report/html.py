@@ -66,7 +66,7 @@ def html_page(report: ReportModel) -> str:
     script = '"use strict";\n(() => {\n' + "\n".join(map(_part, SCRIPTS)) + "\n})();\n"
     return Template(_part("page.html")).substitute(
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}",
-        title=escape(f"{PurePath(report.source).name}: heap over time"),
+        title=escape(f"{PurePath(report.source).name}: {_subject(report)}"),
         style=style,
         header=_header(report),
         summaries="\n".join(_summary(i, heap) for i, heap in enumerate(report.heaps)),
@@ -75,6 +75,11 @@ def html_page(report: ReportModel) -> str:
         columns="\n".join(blobs),
         script=script,
     )
+
+
+def _subject(report: ReportModel) -> str:
+    is_moment = all(heap.timeline.is_moment for heap in report.heaps)
+    return "heaps" if is_moment else "heap over time"
 
 
 def _part(name: str) -> str:
@@ -90,6 +95,7 @@ def _embedded(report: ReportModel, heads: list[dict[str, object]]) -> str:
         "heaps": heads,
         "threads": report.threads,
         "callers": report.callers,
+        "caller_word": report.caller_word,
         "verdicts": list(VERDICTS.items()),
         "share_steps": SHARE_STEPS,
     }
@@ -123,6 +129,7 @@ def _summary(number: int, heap: HeapModel) -> str:
     line, region = heap.timeline, heap.timeline.heap
     shares = line.final.fragmentation
     cards = [
+        *([("corrupt", "yes", escape(heap.corruption))] if heap.corruption else ()),
         ("region", *_bytes(region.size_bytes), f"at {region.base_address:#x}"),
         *(_over_time(heap) if not line.is_moment else ()),
         (
@@ -139,7 +146,7 @@ def _summary(number: int, heap: HeapModel) -> str:
         ),
     ]
     body = "".join(
-        f"<div{' class=bad' if label == 'failed' else ''}>"
+        f"<div{' class=bad' if label in ('failed', 'corrupt') else ''}>"
         f"<dt>{label}</dt><dd>{value}</dd>"
         f"{''.join(f'<dd class=more>{each}</dd>' for each in more)}</div>"
         for label, value, *more in cards

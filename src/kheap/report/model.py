@@ -44,10 +44,12 @@ class HeapModel:
     Attributes:
         timeline: Its numbers.
         peak_offset_bytes: Highest end of a used chunk, where known.
+        corruption: What is wrong with it; None for a sound heap.
     """
 
     timeline: HeapTimeline
     peak_offset_bytes: int | None = None
+    corruption: str | None = None
 
     @property
     def op_count(self) -> int:
@@ -141,6 +143,8 @@ class ReportModel:
             others have some, are left out.
         threads, callers: Names, by index.
         notes: What is to be said besides, a sentence each.
+        caller_word: What a caller is called: blocks of a trace have call sites, those of a dump
+            owners.
     """
 
     source: str
@@ -150,6 +154,7 @@ class ReportModel:
     threads: list[str] = field(default_factory=list)
     callers: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    caller_word: str = "call site"
 
     @property
     def op_count(self) -> int:

@@ -22,7 +22,17 @@ from kheap.study.replay import HeapReplay, Replay
 from kheap.trace.model import Trace
 from kheap.units import format_bytes
 
-__all__ = ["Line", "labelled", "print_lines", "profile_text", "progress_bar", "replay_lines"]
+__all__ = [
+    "Line",
+    "fragmentation_words",
+    "labelled",
+    "map_lines",
+    "print_lines",
+    "profile_text",
+    "progress_bar",
+    "replay_lines",
+    "stats_words",
+]
 
 LABEL_WIDTH = 14
 #: Seconds of work before a progress bar appears.
@@ -138,23 +148,38 @@ def _peak_words(part: HeapReplay) -> str:
     )
 
 
-def _final_lines(stats: HeapStats) -> list[Line]:
+def stats_words(stats: HeapStats) -> str:
+    """A heap's numbers in a line."""
+    return (
+        f"{stats.allocated_bytes:,} bytes allocated in {stats.used_count:,} chunks,"
+        f" {stats.free_bytes:,} free in {stats.free_count:,},"
+        f" largest {stats.largest_free_bytes:,}, overhead {stats.overhead_bytes:,}"
+    )
+
+
+def fragmentation_words(stats: HeapStats) -> str:
+    """Both measures of external fragmentation, with their formulas."""
     shares = stats.fragmentation
+    return (
+        f"{100 * shares.one_minus_largest_over_free:.1f} % (1 - largest / free),"
+        f" {100 * shares.one_minus_root_sum_squares:.1f} % (1 - sqrt(sum of squares) / free)"
+    )
+
+
+def _final_lines(stats: HeapStats) -> list[Line]:
     return [
-        labelled(
-            "at the end",
-            f"{stats.allocated_bytes:,} bytes allocated in {stats.used_count:,} chunks,"
-            f" {stats.free_bytes:,} free in {stats.free_count:,},"
-            f" largest {stats.largest_free_bytes:,}, overhead {stats.overhead_bytes:,}",
-        ),
-        labelled(
-            "fragmentation",
-            f"{100 * shares.one_minus_largest_over_free:.1f} % (1 - largest / free),"
-            f" {100 * shares.one_minus_root_sum_squares:.1f} % (1 - sqrt(sum of squares) / free)",
-        ),
+        labelled("at the end", stats_words(stats)),
+        labelled("fragmentation", fragmentation_words(stats)),
     ]
 
 
 def _map_lines(part: HeapReplay, ascii_only: bool) -> list[Line]:
-    rows = heap_map(part.heap.chunks(), part.heap.n, ascii_only=ascii_only)
+    chunks = list(part.heap.chunks())
+    used = (c.size_units if c.state in ("control", "used") else 0 for c in chunks)
+    rows = heap_map([c.chunk for c in chunks], used, part.heap.n, ascii_only=ascii_only)
+    return map_lines(rows)
+
+
+def map_lines(rows: list[str]) -> list[Line]:
+    """A map's rows, labelled."""
     return [labelled("map" if i == 0 else "", row) for i, row in enumerate(rows)]

@@ -17,7 +17,7 @@ Not here: the replay (``replay.py``), what the sizes cost (``size_costs.py``), d
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 
@@ -27,7 +27,7 @@ from kheap.study.replay import Failure, HeapReplay, Replay, Timeline
 from kheap.study.size_costs import CostMeter, SizeCost
 from kheap.trace.model import ALLOC, REALLOC
 
-__all__ = ["Blocks", "HeapTimeline", "heap_timelines", "moment_of"]
+__all__ = ["Blocks", "HeapTimeline", "heap_timelines", "moment_of", "moment_with"]
 
 #: Operations between two reports of progress.
 SLICE = 1 << 16
@@ -155,24 +155,45 @@ def moment_of(heap: SysHeap, name: str) -> HeapTimeline:
 
     Complexity: O(chunks).
     """
-    stats = heap.stats()
+    used = [(c.chunk, c.size_units) for c in heap.chunks() if c.state == "used"]
+    chunks, units = (array("q", column) for column in zip(*used, strict=True)) if used else ((), ())
+    return moment_with(heap, name, heap.stats(), chunks, units)
+
+
+def moment_with(
+    heap: SysHeap,
+    name: str,
+    stats: HeapStats,
+    chunk: Iterable[int],
+    units: Iterable[int],
+    caller: Iterable[int] = (),
+) -> HeapTimeline:
+    """A timeline of one step of a heap whose used chunks are known.
+
+    Args:
+        heap: The heap; it is asked for its geometry alone.
+        name: Its name.
+        stats: Its numbers.
+        chunk, units: Its used chunks by address.
+        caller: For each an index into the report's names of call sites, -1 for none.
+    """
     moment = HeapTimeline(name, heap, stats, peak_allocated_bytes=stats.allocated_bytes)
     moment.allocated_bytes.append(stats.allocated_bytes)
     moment.free_bytes.append(stats.free_bytes)
     moment.largest_free_bytes.append(stats.largest_free_bytes)
     moment.one_minus_root_sum_squares.append(stats.fragmentation.one_minus_root_sum_squares)
     blocks = moment.blocks
-    for c in heap.chunks():
-        if c.state == "used":
-            blocks.chunk.append(c.chunk)
-            blocks.units.append(c.size_units)
-            blocks.offset.append(c.offset + heap.hdr)
+    blocks.chunk.extend(chunk)
+    blocks.units.extend(units)
+    lead = heap.start + heap.hdr
+    blocks.offset.extend(lead + 8 * c for c in blocks.chunk)
+    blocks.caller.extend(caller)
     count = len(blocks.chunk)
     for column, value in (
         (blocks.start, 0), (blocks.end, 1), (blocks.resized, 0), (blocks.request_bytes, -1),
         (blocks.id, -1), (blocks.thread, -1), (blocks.caller, -1),
     ):  # fmt: skip
-        column.extend(array("q", [value]) * count)
+        column.extend(array("q", [value]) * (count - len(column)))
     return moment
 
 

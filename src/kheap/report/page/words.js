@@ -105,7 +105,7 @@ class Words {
       pairs.push(["life", `${how} at op ${number(history.opIndex(start[i]))}, ${last}`]);
       pairs.push(["age", this.age(i, step)]);
     }
-    for (const [name, index] of [["thread", "thread"], ["call site", "caller"]]) {
+    for (const [name, index] of [["thread", "thread"], [this.facts.caller_word, "caller"]]) {
       pairs.push([name, facts[index + "s"][columns[index][i]] ?? "unknown"]);
     }
     return pairs;
