@@ -1,6 +1,13 @@
-"""kheap: Zephyr's heap, for Python."""
+"""kheap: Zephyr's heap, for Python.
+
+Names of the allocators are here at once; those that study traces and dumps are imported when
+they are first used, so that whoever only allocates does not pay for them.
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from kheap._core._native import COMPILED
 from kheap.errors import (
@@ -24,11 +31,15 @@ from kheap.heaps.system_heap import SystemHeap
 from kheap.heaps.view import Bucket, Chunk
 from kheap.heaps.waiting import VirtualClock
 from kheap.profile import Profile
-from kheap.study.compare import Comparison, compare
-from kheap.study.explain import Explanation, explain
-from kheap.study.replay import Replay, replay
-from kheap.study.size import SizeAnswer, find_size
-from kheap.trace import Trace, read_trace, write_trace
+
+if TYPE_CHECKING:
+    from kheap.dump.dump import Dump, open_dump
+    from kheap.dump.heap_image import HeapImage
+    from kheap.study.compare import Comparison, compare
+    from kheap.study.explain import Explanation, explain
+    from kheap.study.replay import Replay, replay
+    from kheap.study.size import SizeAnswer, find_size
+    from kheap.trace import Trace, read_trace, write_trace
 
 __all__ = [
     "COMPILED",
@@ -36,11 +47,13 @@ __all__ = [
     "Bucket",
     "Chunk",
     "Comparison",
+    "Dump",
     "DumpError",
     "Explanation",
     "Fragmentation",
     "Heap",
     "HeapCorruption",
+    "HeapImage",
     "HeapStats",
     "InvalidFree",
     "KheapError",
@@ -65,9 +78,35 @@ __all__ = [
     "explain",
     "find_size",
     "min_size_for",
+    "open_dump",
     "pool_size",
     "read_trace",
     "replay",
     "system_region_size",
     "write_trace",
 ]
+
+#: Where the names that are imported later come from.
+_LATER = {
+    "kheap.dump.dump": ("Dump", "open_dump"),
+    "kheap.dump.heap_image": ("HeapImage",),
+    "kheap.study.compare": ("Comparison", "compare"),
+    "kheap.study.explain": ("Explanation", "explain"),
+    "kheap.study.replay": ("Replay", "replay"),
+    "kheap.study.size": ("SizeAnswer", "find_size"),
+    "kheap.trace": ("Trace", "read_trace", "write_trace"),
+}
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name that is first used now (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    """All names, whether they are imported yet or not."""
+    return sorted({*globals(), *__all__})

@@ -150,6 +150,7 @@ def as_command_error(*errors: type[Exception], place: str | Path | None = None) 
 
 def command_error(error: Exception, place: str | Path | None = None) -> CommandError:
     """The one line for an error: the file it is about, if any, and the reason."""
+    place = getattr(error, "filename", None) if place is None else place
     # Python's own MemoryError says nothing.
     reason = getattr(error, "strerror", None) or str(error) or "out of memory"
     return CommandError(reason if place is None else f"{place}: {reason}")

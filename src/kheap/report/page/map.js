@@ -142,6 +142,9 @@ class HeapMap {
 
   axes(context, width, height) {
     const bottom = height - MARGIN.bottom;
+    context.fillStyle = ink("muted");
+    context.strokeStyle = ink("line");
+    context.lineWidth = 1;
     if (!this.history.facts.moment) {
       timeAxis(context, this.history, this.view, (step) => this.xOf(step), bottom, bottom);
     }
