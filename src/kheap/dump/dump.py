@@ -26,6 +26,9 @@ from kheap.profile import Profile
 
 __all__ = ["Dump", "open_dump"]
 
+#: The most bytes that are rebuilt from one log; a few lines of text can claim any size.
+REBUILT_BYTES = 256 << 20
+
 _MIN_DUMP = (
     "it seems to hold one thread only: CONFIG_DEBUG_COREDUMP_MEMORY_DUMP_MIN keeps no heap;"
     " CONFIG_DEBUG_COREDUMP_MEMORY_DUMP_LINKER_RAM does"
@@ -104,7 +107,7 @@ def open_dump(
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     container = read_container([Path(p) if not isinstance(p, str) else p for p in paths], base=base)
-    image = read_image(elf) if elf is not None else None
+    image = read_image(Path(elf)) if elf is not None else None
     dump = Dump(container, image=image, notes=list(container.notes))
     if image is not None:
         dump.notes += image.notes
@@ -141,9 +144,13 @@ def _rebuild_heaps(dump: Dump) -> None:
         return
     known = {heap.first_address for heap in dump.heaps}
     last = {printed.address: printed for printed in dump.console.heaps}
+    left = REBUILT_BYTES
     for address, printed in sorted(last.items()):
-        region = None if address in known else printed.rebuild()
+        if address in known or 8 * printed.end_chunk > left:
+            continue
+        region = printed.rebuild()
         if region is not None:
+            left -= len(region)
             dump.heaps.append(_rebuilt(printed, region))
 
 
