@@ -40,7 +40,10 @@ class Page {
     const known = (column) => column.some((value) => value >= 0);
     const offers = [["size", known(columns.request) ? "requested size" : "size"]];
     if (!facts.moment) offers.push(["lifetime", "lifetime"]);
-    if (known(columns.caller)) offers.push(["caller", this.facts.caller_word]);
+    if (known(columns.caller)) {
+      // At one moment the first question is whose the blocks are, or which are damaged.
+      offers[facts.moment ? "unshift" : "push"](["caller", this.facts.caller_word]);
+    }
     if (known(columns.thread)) offers.push(["thread", "thread"]);
     const before = byId("colour").value;
     byId("colour").replaceChildren(...offers.map(([value, word]) => new Option(word, value)));
