@@ -264,15 +264,34 @@ def test_who_is_cancelled_leaves_the_queue():
     run(main())
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2])
-def test_who_is_cancelled_when_served_gives_it_to_the_next(steps):
-    """Cancelled before the loop runs, when the bell has rung, or when the task is about to run."""
+@pytest.mark.parametrize(
+    ("frees", "steps", "is_cancelled"),
+    [
+        ("the loop", 0, True),
+        ("the loop", 1, False),
+        ("the loop", 2, False),
+        ("a thread", 0, True),
+        ("a thread", 1, True),
+        ("a thread", 2, False),
+    ],
+)
+def test_who_is_cancelled_when_served_gives_it_to_the_next(frees, steps, is_cancelled):
+    """Cancelled so many steps of the loop after the grant.
+
+    In its own thread the loop rings the bell at once, and the task runs in the next step.  For
+    another thread it rings the bell in that step, and the task runs in the one behind it.
+    """
 
     async def main():
         full = Full()
         task, other = waits(full.heap, 200), waits(full.heap, 200)
         await turns()
-        offset = full.free_one()
+        if frees == "the loop":
+            offset = full.free_one()
+        else:
+            thread = Sleeper(full.free_one, [], "freeing")
+            thread.start()
+            offset = thread.end()
         assert full.heap.waiters == ((200, 0),), "the first was granted"
         loop = asyncio.get_running_loop()
         if steps == 0:
@@ -282,13 +301,13 @@ def test_who_is_cancelled_when_served_gives_it_to_the_next(steps):
         else:
             loop.call_soon(loop.call_soon, task.cancel)
         await asyncio.wait([task])
-        if task.cancelled():
+        assert task.cancelled() == is_cancelled
+        if is_cancelled:
             assert (await other).offset == offset, "the grant went on"
         else:
             assert task.result().offset == offset, "it had run"
             other.cancel()
             await asyncio.wait([other])
-        assert steps or task.cancelled()
         del task, other
         await full.end_in_loop()
 

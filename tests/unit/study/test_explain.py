@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from kheap import COMPILED
 from kheap.profile import Profile
 from kheap.study.explain import explain
 from kheap.study.explain_trials import part_of_trace
@@ -205,7 +204,6 @@ def test_lvgl():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not COMPILED, reason="too long for the pure build")
 def test_csapp():
     data = os.environ.get("KHEAP_TEST_DATA", "")
     path = Path(data) / "traces" / "csapp" / "cccp-bal.rep.gz"
