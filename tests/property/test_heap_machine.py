@@ -7,6 +7,8 @@ was written to it, and no byte outside the region may have changed.
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -299,4 +301,5 @@ def test_heap_machine(scale):
 
 
 def test_the_machine_runs_the_share_of_its_build():
-    assert build.scale() == (1.0 if kheap.COMPILED else 0.1)
+    told = os.environ.get(build.TEST_SCALE)
+    assert build.scale() == (float(told) if told else 1.0 if kheap.COMPILED else 0.1)
