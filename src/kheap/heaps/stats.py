@@ -17,19 +17,32 @@ class ChunkSums(Protocol):
     """The sums over a heap's chunks; a finished ``HeapWalk`` has them."""
 
     @property
-    def used_count(self) -> int: ...
+    def used_count(self) -> int:
+        """Used chunks."""
+
     @property
-    def used_units(self) -> int: ...
+    def used_units(self) -> int:
+        """Their units."""
+
     @property
-    def free_count(self) -> int: ...
+    def free_count(self) -> int:
+        """Listed free chunks."""
+
     @property
-    def free_units(self) -> int: ...
+    def free_units(self) -> int:
+        """Their units."""
+
     @property
-    def undersized_count(self) -> int: ...
+    def undersized_count(self) -> int:
+        """Undersized chunks."""
+
     @property
-    def largest_units(self) -> int: ...
+    def largest_units(self) -> int:
+        """The largest listed free chunk."""
+
     @property
-    def square_sum(self) -> float: ...
+    def square_sum(self) -> float:
+        """The sum of the squares of the free chunks' counted bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ def heap_map(
         used: For each the units of it that are used: all of a used chunk, none of a free one.
         heap_units: Units of the heap.
         bad: (first, end) units of what is corrupt; each is marked.
+        ascii_only: Draw with ASCII.
+        width: Characters in a line.
+        lines: Lines, at most.
 
     Complexity: O(chunks + characters), in C.
     """

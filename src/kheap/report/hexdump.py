@@ -12,7 +12,7 @@ ROW = 16
 def hexdump(
     address: int, data: bytes, marks: Mapping[int, str] | None = None, *, bad: int | None = None
 ) -> Iterator[str]:
-    """The lines of ``data``, whose first byte lies at ``address``.
+    r"""The lines of ``data``, whose first byte lies at ``address``.
 
     Args:
         address: Lines begin at its multiple of 16.
@@ -20,7 +20,7 @@ def hexdump(
         marks: For addresses what begins there; it is said in a line of its own before it.
         bad: The address of a byte to point at.
 
-    >>> print(*hexdump(0x1008, b"abc", {0x1008: "chunk 1"}), sep="\\n")
+    >>> print(*hexdump(0x1008, b"abc", {0x1008: "chunk 1"}), sep="\n")
               -- chunk 1
     00001000                           61 62 63                 |        abc     |
     """
@@ -44,6 +44,4 @@ def _numbers(row: list[int | None]) -> str:
 
 
 def _text(row: list[int | None]) -> str:
-    return "".join(
-        " " if byte is None else chr(byte) if 32 <= byte < 127 else "." for byte in row
-    )
+    return "".join(" " if byte is None else chr(byte) if 32 <= byte < 127 else "." for byte in row)

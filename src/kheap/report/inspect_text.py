@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import mul
 
 from kheap.dump.chunk_table import CONTROL, DAMAGED, STATES, UNREAD, USED
 from kheap.dump.console import ConsoleLog
@@ -95,7 +96,7 @@ def _state_lines(heap: HeapImage) -> list[Line]:
 def _map_rows(heap: HeapImage, *, ascii_only: bool) -> list[str]:
     table = heap.chunks
     counts = bytes(int(code in (CONTROL, USED, DAMAGED)) for code in range(256))
-    used = map(int.__mul__, table.units, table.state.translate(counts))
+    used = map(mul, table.units, table.state.translate(counts))
     bad = [
         (c, c + max(1, units))
         for c, units, state in (heap.rows() if heap.corruption is not None else ())
@@ -129,7 +130,7 @@ def _table(name: str, rows: list[tuple[str, int, int]]) -> Iterator[Line]:
     shown = rows[:MOST_ROWS]
     rest = rows[MOST_ROWS:]
     if rest:
-        count, total = (sum(row[i] for row in rest) for i in (1, 2))
+        count, total = sum(row[1] for row in rest), sum(row[2] for row in rest)
         shown = [*shown, (f"{len(rest):,} more", count, total)]
     width = max(len(row[0]) for row in shown)
     yield labelled(name, f"{'':{width}}   blocks       bytes")
@@ -214,9 +215,7 @@ def chunk_lines(found: HeapInspection) -> Iterator[str]:
         yield line.rstrip()
 
 
-def hexdump_lines(
-    heaps: Iterable[HeapImage], address: int, data: bytes
-) -> Iterator[str]:
+def hexdump_lines(heaps: Iterable[HeapImage], address: int, data: bytes) -> Iterator[str]:
     """Bytes of memory, with the chunks that begin in them."""
     marks: dict[int, str] = {}
     for heap in heaps:

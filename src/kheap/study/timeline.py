@@ -174,7 +174,8 @@ def moment_with(
         heap: The heap; it is asked for its geometry alone.
         name: Its name.
         stats: Its numbers.
-        chunk, units: Its used chunks by address.
+        chunk: The ids of its used chunks, ascending.
+        units: Their sizes.
         caller: For each an index into the report's names of call sites, -1 for none.
     """
     moment = HeapTimeline(name, heap, stats, peak_allocated_bytes=stats.allocated_bytes)
