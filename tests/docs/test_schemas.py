@@ -17,6 +17,7 @@ jsonschema = pytest.importorskip("jsonschema")
 SCHEMAS = DOCS / "reference" / "schemas"
 TRACES = ROOT / "examples" / "traces"
 LVGL, TCP = TRACES / "lvgl_stress.sys.jsonl.gz", TRACES / "tcp_sockets.sys.jsonl.gz"
+DUMPS = ROOT / "examples" / "dumps"
 SERVED, FAILED = 0, 1
 
 
@@ -106,6 +107,93 @@ def test_the_formats_of_convert():
     assert properties["input_format"]["enum"] == list(FORMATS)
     assert properties["output_format"]["enum"] == list(WRITABLE)
     assert validator("replay.json").schema["properties"]["format"]["enum"] == list(FORMATS)
+
+
+def inspected(name, *arguments, status):
+    return answer(
+        "inspect", DUMPS / name, "--elf", DUMPS / "gateway.elf", *arguments, status=status
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["gateway.bin"], SERVED),
+        (["gateway-later.bin", "--heap", "_system_heap"], SERVED),
+        (["gateway-overflow.bin"], FAILED),
+        (["gateway.bin", "--would-fit", "400"], FAILED),
+        (["gateway.bin", "--no-owners"], SERVED),
+    ],
+    ids=lambda value: value if isinstance(value, int) else " ".join(value),
+)
+def test_inspect(arguments, status):
+    validator("inspect.json").validate(inspected(*arguments, status=status))
+
+
+@pytest.mark.parametrize(
+    ("at", "data"),
+    [(0x4E0, b"scribble" * 60), (0x6C0, b"\0"), (0x400, bytes(24)), (0x7F8, b"\1\2\3\4\5")],
+)
+def test_inspect_of_damage(tmp_path, at, data):
+    """By any field; also of what is no heap any more."""
+    content = bytearray((DUMPS / "gateway.bin").read_bytes())
+    start = len(content) - 2048 + at
+    content[start : start + len(data)] = data
+    path = tmp_path / "damaged.bin"
+    path.write_bytes(content)
+    found = answer("inspect", path, status=FAILED)
+    validator("inspect.json").validate(found)
+    assert [heap["corruption"] is None for heap in found["heaps"]].count(False) == 1
+
+
+def test_inspect_of_a_log(tmp_path):
+    path = tmp_path / "console.log"
+    path.write_text("uart:~$ kernel uptime\n", encoding="utf-8")
+    found = answer("inspect", path, status=FAILED)
+    validator("inspect.json").validate(found)
+    assert (found["format"], found["heaps"]) == ("text", [])
+
+
+def test_watch():
+    """Each line of it is what ``inspect`` would have said, and which sample that is."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(["watch", str(DUMPS / "gateway.recording"), "--json"]) == SERVED
+    samples = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert [sample["sample"] for sample in samples] == [0, 1]
+    check = validator("inspect.json")
+    for sample in samples:
+        check.validate(sample)
+        del sample["t"]
+        assert not check.is_valid(sample)
+
+
+def parts_of(value):
+    """All objects in an answer, each with the path of its keys."""
+    if isinstance(value, list):
+        for each in value:
+            yield from parts_of(each)
+    elif isinstance(value, dict):
+        yield value
+        for each in value.values():
+            yield from parts_of(each)
+
+
+def test_the_schema_of_inspect_would_notice():
+    """In each object of an answer, a key too many or too few."""
+    found = inspected("gateway-overflow.bin", "--would-fit", "100", status=FAILED)
+    check = validator("inspect.json")
+    for part in list(parts_of(found)):
+        if part is found["facts"]:
+            continue
+        for key, value in list(part.items()):
+            del part[key]
+            assert not check.is_valid(found), key
+            part[key] = value
+        part["more"] = 1
+        assert not check.is_valid(found)
+        del part["more"]
+    check.validate(found)
 
 
 def test_the_schema_would_notice():
