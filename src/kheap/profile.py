@@ -157,7 +157,7 @@ class Profile:
         """The profile of ``CONFIG_NAME=value`` lines; others are passed over."""
         matches = filter(None, map(_KCONFIG_LINE.fullmatch, map(str.strip, lines)))
         options = {name: value.strip('"') for name, value in (m.groups() for m in matches)}
-        return _from_options(options, release, bits=64 if options.get("64BIT") == "y" else 32)
+        return profile_of_options(options, release, bits=64 if options.get("64BIT") == "y" else 32)
 
     @classmethod
     def from_elf(cls, path: str | Path, *, release: str | None = None) -> Profile:
@@ -190,8 +190,8 @@ class Profile:
                 raise ValueError(f"{path}: no CONFIG_ symbols: not a Zephyr ELF, or stripped")
             if release is None:
                 stream.seek(0)
-                release = _banner_release(stream.read())
-            return _from_options(options, release, bits=elf.elfclass)
+                release = banner_release(stream.read()) or "4.4"
+            return profile_of_options(options, release, bits=elf.elfclass)
 
 
 _FIELDS = tuple(field.name for field in fields(Profile))
@@ -203,12 +203,19 @@ def nearest_release(major: int, minor: int) -> str:
     return name if name in RELEASES else ("main" if (major, minor) > (4, 4) else "2.6")
 
 
-def _banner_release(image: bytes) -> str:
+def banner_release(image: bytes) -> str | None:
+    """The release that the boot banner in an image names; None where there is no banner."""
     banner = _BANNER.search(image)
-    return nearest_release(int(banner[1]), int(banner[2])) if banner else "4.4"
+    return nearest_release(int(banner[1]), int(banner[2])) if banner else None
 
 
-def _from_options(options: dict[str, str], release: str, *, bits: int) -> Profile:
+def profile_of_options(options: dict[str, str], release: str, *, bits: int) -> Profile:
+    """The profile of Kconfig names (without ``CONFIG_``) and values.
+
+    Raises:
+        ValueError: No build can have these values.
+    """
+
     def is_set(name: str) -> bool:
         return options.get(name, "n") not in ("n", "0", "")
 
