@@ -27,6 +27,8 @@ COMMANDS = (
     ("kheap.cli.convert", "ConvertCommand"),
     ("kheap.cli.report", "ReportCommand"),
     ("kheap.cli.inspect", "InspectCommand"),
+    ("kheap.cli.diff", "DiffCommand"),
+    ("kheap.cli.watch", "WatchCommand"),
     ("kheap.cli.bench", "BenchCommand"),
 )
 
