@@ -23,19 +23,30 @@ PROFILES = (
 
 
 def used_heap(profile: kheap.Profile, random: Random, size: int = 2048) -> kheap.SysHeap:
-    """A sound heap with blocks full of random bytes, or of zeros, or of text, and holes."""
+    """A sound heap after some rounds of filling it and making holes.
+
+    Blocks hold random bytes, or zeros, or text; free memory what was there before, among it
+    the headers and links of chunks that are no more.
+    """
     heap = kheap.SysHeap(size, profile, BASE)
-    live = []
-    while (offset := heap.try_alloc(random.randint(1, 160))) is not None:
-        live.append(offset)
-        view = heap.view(offset)
-        fill = random.choice((random.randbytes(len(view)), bytes(len(view)), b"text" * len(view)))
-        view[:] = fill[: len(view)]
-    random.shuffle(live)
-    for offset in live[: random.randint(1, len(live))]:
-        heap.free(offset)
+    live: list[int] = []
+    for _ in range(random.randint(1, 4)):
+        fill(heap, live, random)
+        random.shuffle(live)
+        for _ in range(random.randint(1, len(live))):
+            heap.free(live.pop())
     heap.check()
     return heap
+
+
+def fill(heap: kheap.SysHeap, live: list[int], random: Random) -> None:
+    """Allocate and write until nothing fits."""
+    align = random.choice((0, 0, 16, 64))
+    while (offset := heap.try_alloc(random.randint(1, 160), align=align)) is not None:
+        live.append(offset)
+        view = heap.view(offset)
+        data = random.choice((random.randbytes(len(view)), bytes(len(view)), b"text" * len(view)))
+        view[:] = data[: len(view)]
 
 
 class Field:
@@ -43,13 +54,18 @@ class Field:
 
     def __init__(self, heap: kheap.SysHeap, name: str, chunk: int, at: int, width: int) -> None:
         self.heap, self.name, self.chunk, self.at, self.width = heap, name, chunk, at, width
+        self.old = int.from_bytes(heap.region[heap.start + at :][:width], "little")
+        self.new = self.old
+
+    def __repr__(self) -> str:
+        """What was written over what."""
+        return f"{self.name} of chunk {self.chunk}, {self.old:#x} to {self.new:#x}"
 
     def damage(self, region: bytearray, random: Random) -> None:
         """Write another value over it: a near one, a flipped bit, a chunk's id or anything."""
         at = self.heap.start + self.at
-        old = int.from_bytes(region[at : at + self.width], "little")
         limit = 1 << 8 * self.width
-        new = old
+        new = old = self.old
         while new == old:
             new = random.choice((
                 old + random.randint(-9, 9),
@@ -60,6 +76,7 @@ class Field:
                 0,
                 0x41414141414141414141 % limit,
             )) % limit  # fmt: skip
+        self.new = new
         region[at : at + self.width] = new.to_bytes(self.width, "little")
 
 
@@ -83,3 +100,17 @@ def fields(heap: kheap.SysHeap) -> Iterator[Field]:
             yield Field(heap, "statistics", 0, 16 + i * word, word)
     for b in range(heap.nb):
         yield Field(heap, "bucket", 0, heap.profile.layout().table_byte + 4 * b, 4)
+
+
+RAM_BASE = 0x20000000
+OBJECT_BYTE = 0x40
+
+
+def ram_with_object(heap: kheap.SysHeap, region: bytes) -> tuple[int, bytes]:
+    """RAM from its address on: a ``struct k_heap`` of the heap, then its region at ``BASE``."""
+    word = heap.profile.bits // 8
+    queue = RAM_BASE + OBJECT_BYTE + 3 * word
+    words = (heap.base_address + heap.start, heap.base_address, len(region), queue, queue)
+    record = b"".join(number.to_bytes(word, "little") for number in words)
+    ram = bytes(OBJECT_BYTE) + record
+    return RAM_BASE, ram + bytes(heap.base_address - RAM_BASE - len(ram)) + region + bytes(64)

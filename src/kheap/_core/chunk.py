@@ -50,7 +50,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["INVARIANTS", "Geometry", "Layout", "geometry_of", "plan"]
+__all__ = ["CANARY_SALT", "INVARIANTS", "Geometry", "Layout", "geometry_of", "plan"]
 
 INVARIANTS = {
     "I1": "left(right(c)) is not c",
@@ -67,6 +67,9 @@ INVARIANTS = {
 
 SMALL_MAX_UNITS = 0x7FFF
 BIG_MAX_UNITS = 0x7FFFFFFF
+
+#: A chunk's canary is its address, its units and this, combined by exclusive or.
+CANARY_SALT = 0x5A6B7C8D9EAFB0C1
 
 
 class Layout(NamedTuple):

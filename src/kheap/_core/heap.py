@@ -25,7 +25,7 @@ In Zephyr: ``lib/heap/heap.c``.
 from __future__ import annotations
 
 from kheap._core._native import Region
-from kheap._core.chunk import Geometry, Layout
+from kheap._core.chunk import CANARY_SALT, Geometry, Layout
 
 __all__ = ["ChunkHeap"]
 
@@ -57,7 +57,7 @@ class ChunkHeap(Region):
         self.address = (base_address + self.start) & 0xFFFFFFFFFFFFFFFF
         self.phase = self.address & 0x3FFFFFFFFFFFFFFF
         self.ones = (1 << 64) - 1
-        self.salt = 0x5A6B7C8D9EAFB0C1
+        self.salt = CANARY_SALT
         self.poison = 0xDEADBEEFDEADBEEF
         self.grain = 1
         self.turned = 0

@@ -48,10 +48,16 @@ class Survey(HeapWalk):
         return fault != 1 and fault != 5
 
     def forward(self, start: int, stop: int) -> int:
-        """Follow SIZE from ``start``; the chunk that does not know its right neighbour."""
+        """Follow SIZE from ``start``; the chunk that does not know its right neighbour.
+
+        It is also that whose right neighbour lies beyond ``stop``; ``stop`` if there is none.
+        """
         c = start
         while c < stop and self.knows_right(c):
-            c += self.heap.chunk_field(c) >> 1
+            right = c + (self.heap.chunk_field(c) >> 1)
+            if right > stop:
+                break
+            c = right
         return c
 
     def back(self, stop: int, least: int) -> int:
@@ -80,12 +86,14 @@ class Survey(HeapWalk):
 
     def runs(self, start: int, stop: int) -> bool:
         c = start
-        for i in range(RUN):
+        left = RUN
+        while left:
             if not self.knows_right(c):
                 return False
             c += self.heap.chunk_field(c) >> 1
             if c >= stop:
                 return c == stop
+            left -= 1
         return True
 
     def fill(self, start: int, stop: int, ids: Column, at: int, room: int) -> int:
@@ -114,7 +122,7 @@ class Survey(HeapWalk):
 
     def states(self, ids: Column, rows: int, units: Column, states: Column) -> None:
         """For each chunk id its units, and its state: 0 control, 1 used, 2 free, 3 undersized,
-        4 end.
+        4 end, 5 used and smaller than any block.
         """
         heap = self.heap
         for i in range(rows):
@@ -124,6 +132,6 @@ class Survey(HeapWalk):
             if c == 0 or c == heap.n:
                 states.u8[i] = 4 if c else 0
             elif field & 1:
-                states.u8[i] = 1
+                states.u8[i] = 1 if field >> 1 >= heap.m else 5
             else:
                 states.u8[i] = 2 if field >> 1 >= heap.m else 3

@@ -54,7 +54,7 @@ class Blocks:
         chunk: The chunk's id.
     """
 
-    address: array[int] = field(default_factory=_column)
+    address: array[int] = field(default_factory=lambda: array("Q"))
     usable: array[int] = field(default_factory=_column)
     chunk: array[int] = field(default_factory=_column)
 
@@ -96,7 +96,11 @@ class ChunkTable:
 
     def _extend(self, survey: Survey, span: Span) -> None:
         rows = survey.length(span.start, span.stop)
-        ids, units, state = array("q", bytes(8 * rows)), array("q", bytes(8 * rows)), bytearray(rows)
+        ids, units, state = (
+            array("q", bytes(8 * rows)),
+            array("q", bytes(8 * rows)),
+            bytearray(rows),
+        )
         column = Column(ids)
         survey.fill(span.start, span.stop, column, 0, rows)
         survey.states(column, rows, Column(units), Column(state))
@@ -126,7 +130,7 @@ class ChunkTable:
         chunks = array("q", compress(self.chunk, selected))
         start = first_address + header_bytes
         return Blocks(
-            array("q", [start + 8 * c for c in chunks]),
+            array("Q", [start + 8 * c for c in chunks]),
             array("q", [8 * units - less_bytes for units in compress(self.units, selected)]),
             chunks,
         )

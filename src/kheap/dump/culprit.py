@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from kheap.dump.chunk_table import FREE, UNREAD, USED, ChunkTable
+from kheap.dump.chunk_table import CONTROL, FREE, UNDERSIZED, UNREAD, USED, ChunkTable
 from kheap.dump.diagnosis import Diagnosis, Finding
 from kheap.heaps.sys_heap import SysHeap
 
@@ -120,6 +120,8 @@ def _place_of(heap: SysHeap, finding: Finding) -> int:
     if finding.field == "canary":
         units = heap._units_of(finding.chunk)
         return byte + 8 * max(1, units) - 8
+    if finding.field.startswith("bucket "):
+        return heap.profile.layout().table_byte + 4 * int(finding.field.split()[1])
     within = {
         "LEFT_SIZE": 0, "header": 0, "SIZE_AND_USED": width, "FREE_PREV": 2 * width,
         "FREE_NEXT": 3 * width, "end_chunk": 8, "avail_buckets": 12, "statistics": 16,
@@ -153,7 +155,7 @@ class _Evidence:
             return self._size_field()
         if field in ("FREE_PREV", "FREE_NEXT"):
             return self._freed_block()
-        if field == "canary":
+        if field == "canary" and self.finding.chunk:
             return self._canary()
         return self._stray("the control block lies before the first block: a stray write, or"
                            " what lies below the heap ran over its end")  # fmt: skip
@@ -168,7 +170,9 @@ class _Evidence:
                 f" written past its end, by at least {count:,} bytes{certain}"
             )
             return Culprit("overflow", c, self._block(c), count, message)
-        if state == FREE:
+        if state == CONTROL:
+            return self._stray("the control block lies below, which no block's owner writes")
+        if state in (FREE, UNDERSIZED):
             message = (
                 f"the chunk below, {c} at {self._block(c):#x}, is free: its last owner wrote"
                 " past its end after it was freed, or a stray write"

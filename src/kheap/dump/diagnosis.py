@@ -18,7 +18,16 @@ from typing import NamedTuple
 
 from kheap._core.chunk import INVARIANTS
 from kheap._core.survey import Survey
-from kheap.dump.chunk_table import CONTROL, DAMAGED, FREE, UNREAD, USED, ChunkTable, Span
+from kheap.dump.chunk_table import (
+    CONTROL,
+    DAMAGED,
+    FREE,
+    UNDERSIZED,
+    UNREAD,
+    USED,
+    ChunkTable,
+    Span,
+)
 from kheap.heaps.sys_heap import SysHeap
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
@@ -102,10 +111,13 @@ class _Search:
         invariant, met_at = survey.fault, survey.fault_chunk
         broken = self._follow_chain()
         self.table = ChunkTable.of(survey, self.spans, self.n)
-        if invariant in (1, 5) and broken is not None:
+        if broken is not None and invariant in (1, 5):
             finding = broken
         else:
             finding = self._judge(invariant, met_at)
+            # A wrong size may take the used bit with it.
+            if broken is not None and invariant == 2 and broken.chunk in (met_at, finding.chunk):
+                finding = broken
         if finding is CUT or finding.chunk >= self.held:
             return Diagnosis(self.table, "", 0, None, survey.visits)
         return Diagnosis(self.table, f"I{invariant}", met_at, finding, survey.visits)
@@ -129,12 +141,27 @@ class _Search:
             self._keep(start, c)
             self.spans.append(Span(c, n, UNREAD))
             return CUT
-        d = survey.back(n, c)
+        c, d = self._sides(start, c, survey.back(n, c))
         finding = self._between(c, d)
         self._keep(start, c)
         self._fill_gap(c, d, finding)
         self._keep(d, n)
         return finding
+
+    def _sides(self, start: int, c: int, d: int) -> tuple[int, int]:
+        """The ends of the gap between ``c`` and ``d``, where one bad field explains it.
+
+        A wrong size or a wrong left size may lead to the header of a chunk that is no more,
+        whose neighbours may know each other; then a walk has gone on too far.
+        """
+        survey = self.survey
+        right, left = c + (survey.field_of(c) >> 1), d - survey.left_of(d)
+        if left != c and d < right <= self.n and survey.forward(d, right) == right:
+            return c, right
+        is_doubtful = right != d or (survey.fault == 2 and survey.fault_chunk == left)
+        if start <= left < c and is_doubtful and survey.forward(start, left) == left:
+            return left, d
+        return c, d
 
     def _between(self, c: int, d: int) -> Finding:
         """The bad header between ``c``, reached from the left, and ``d``, from the right."""
@@ -144,13 +171,18 @@ class _Search:
         if right == d:
             return Finding(d, "LEFT_SIZE", left, size)
         if d - left == c:
-            return Finding(c, "SIZE_AND_USED", size, left)
+            return Finding(c, "SIZE_AND_USED", survey.field_of(c), self._field_for(c, left))
         if c < right < d:
             # What c says of itself is trusted: what overflows a block spares its own header.
             if d - left == right or not survey.knows_right(right):
                 return Finding(right, "header", None, None)
             return Finding(right, "LEFT_SIZE", survey.left_of(right), size)
-        return Finding(c, "SIZE_AND_USED", size, None)
+        return Finding(c, "SIZE_AND_USED", survey.field_of(c), None)
+
+    def _field_for(self, c: int, units: int) -> int:
+        """SIZE_AND_USED of chunk ``c`` if it has so many units: a free one is in a ring."""
+        is_free = units < self.heap.m or c in self._listed()
+        return 2 * units + (not is_free)
 
     def _fill_gap(self, c: int, d: int, finding: Finding) -> None:
         """The rows from ``c`` to ``d``: ``c`` itself, then what is found by scanning."""
@@ -178,8 +210,14 @@ class _Search:
     def _keep(self, start: int, stop: int, *, one: bool = False) -> None:
         """A chain of chunks; ``one`` whose right neighbour does not know it."""
         if start < stop:
-            state = (USED if self.survey.field_of(start) & 1 else FREE) if start else CONTROL
-            self.spans.append(Span(start, stop, state if one else -1))
+            self.spans.append(Span(start, stop, self._state_by_field(start, stop) if one else -1))
+
+    def _state_by_field(self, start: int, stop: int) -> int:
+        if start == 0:
+            return CONTROL
+        if self.survey.field_of(start) & 1:
+            return USED if stop - start >= self.heap.m else DAMAGED
+        return FREE if stop - start >= self.heap.m else UNDERSIZED
 
     # ------------------------------------------------------------------ single chunks
 
@@ -189,7 +227,7 @@ class _Search:
         if invariant in (3, 4, 8) and self.survey.ring >= 0:
             return self._broken_ring()
         if invariant == 4:
-            return Finding(0, "avail_buckets", self._mask())
+            return self._wrong_mask()
         if invariant == 3:
             return self._used_bit(met_at)
         if invariant == 6:
@@ -236,8 +274,11 @@ class _Search:
         start = self.heap.start + 4 * i
         return int.from_bytes(self.heap.region[start : start + 4], "little")
 
-    def _mask(self) -> int:
-        return self._control_word(3)
+    def _wrong_mask(self) -> Finding:
+        """The bits of the buckets; all chunks are known where these are looked at."""
+        counts = self.survey.bucket_count[: self.heap.nb]
+        expected = sum(1 << b for b, count in enumerate(counts) if count)
+        return Finding(0, "avail_buckets", self._control_word(3), expected)
 
     # ------------------------------------------------------------------ rings
 
@@ -265,8 +306,7 @@ class _Search:
         """Either the head of bucket ``b`` is wrong, or its bit: what does the bucket hold?"""
         is_empty = self.survey.bucket_count[b] == 0
         if is_empty == (head == 0):
-            mask = self._mask()
-            return Finding(0, "avail_buckets", mask, mask ^ 1 << b)
+            return self._wrong_mask()
         return Finding(0, f"bucket {b}", head, 0 if is_empty else None)
 
     def _was_in_ring(self, b: int, before: int, c: int) -> bool:

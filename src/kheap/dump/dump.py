@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kheap.dump._printed_heap import PrintedHeap
 from kheap.dump.console import ConsoleLog, read_console
 from kheap.dump.containers import Container, read_container
 from kheap.dump.diagnosis import diagnose
@@ -19,7 +20,6 @@ from kheap.dump.find import Finder
 from kheap.dump.heap_image import HeapImage
 from kheap.dump.image import Image, read_image
 from kheap.dump.memory import Memory
-from kheap.dump._printed_heap import PrintedHeap
 from kheap.errors import DumpError
 from kheap.heaps.sys_heap import SysHeap
 from kheap.profile import Profile
@@ -123,6 +123,20 @@ def open_dump(
 
 def _find_heaps(dump: Dump, profile: Profile | None) -> None:
     container = dump.container
+    finder = _searched(dump, profile)
+    base = finder.told_base
+    if base is not None and base >= 0:
+        _move(container, base)
+        finder = _searched(dump, profile)
+        dump.notes.append(f"by the canaries of its heaps the image lies at {base:#x}")
+    elif not container.based:
+        dump.notes.append("addresses count from the file's first byte: --base tells its address")
+    dump.heaps = finder.heaps
+    dump.notes += finder.notes
+
+
+def _searched(dump: Dump, profile: Profile | None) -> Finder:
+    container = dump.container
     finder = Finder(
         container.memory,
         dump.image,
@@ -132,10 +146,15 @@ def _find_heaps(dump: Dump, profile: Profile | None) -> None:
         is_based=container.based,
     )
     finder.look()
-    dump.heaps = finder.heaps
-    if not container.based:
-        dump.notes.append("addresses count from the file's first byte: --base tells its address")
-    dump.notes += finder.notes
+    return finder
+
+
+def _move(container: Container, base: int) -> None:
+    """Place an image whose address nobody told."""
+    memory = Memory()
+    for segment in container.memory.segments:
+        memory.add(base + segment.address, segment.data, segment.source)
+    container.memory, container.based = memory, True
 
 
 def _rebuild_heaps(dump: Dump) -> None:
@@ -161,6 +180,4 @@ def _rebuilt(printed: PrintedHeap, region: bytes) -> HeapImage:
         " of the free lists are not known"
     )
     name = f"heap@{printed.address:#x}"
-    return HeapImage(
-        name, heap, diagnose(heap), how, held_bytes=len(region), has_contents=False
-    )
+    return HeapImage(name, heap, diagnose(heap), how, held_bytes=len(region), has_contents=False)

@@ -10,11 +10,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kheap.dump.canaries import address_by_canaries
 from kheap.dump.chunk_table import FREE, USED
 from kheap.dump.heap_image import HeapImage
+from kheap.dump.layouts import checked_profile
 from kheap.dump.memory import Memory
 from kheap.dump.objects import HeapRecord, lost_records, read_record, records_of
-from kheap.dump.recognise import ALL_FACTS, ENOUGH_FACTS, Recognised, likely_profiles, recognise
+from kheap.dump.overlaps import note_overlaps
+from kheap.dump.recognise import (
+    ALL_FACTS,
+    ENOUGH_FACTS,
+    Recognised,
+    facts_that_hold,
+    likely_profiles,
+    may_be_heap,
+    recognise,
+)
 from kheap.dump.scan import Interval, candidates
 from kheap.profile import Profile
 
@@ -25,6 +36,9 @@ __all__ = ["Finder", "heaps_in"]
 
 #: A heap that is not wholly in the dump is looked at if it is at most so large.
 PARTIAL_LIMIT = 16 << 20
+#: Heaps that are looked for besides those that the program names; no program has so many, and
+#: each costs a search for its object.
+MOST_HEAPS = 256
 
 
 class _Place(NamedTuple):
@@ -69,6 +83,7 @@ class Finder:
     Attributes:
         heaps: By address.
         notes: What was not found, and why, a sentence each.
+        told_base: Where an image whose address nobody told lies, by the canaries of its heaps.
     """
 
     def __init__(
@@ -82,11 +97,12 @@ class Finder:
         is_based: bool = True,
     ) -> None:
         self.memory, self.image = memory, image
-        self.profile = profile or (image.profile if image else None)
-        self.bits = image.bits if image else self.profile.bits if self.profile else bits
-        self.release, self.is_based = release, is_based
         self.heaps: list[HeapImage] = []
         self.notes: list[str] = []
+        self.profile = profile or (checked_profile(image, self.notes) if image else None)
+        self.bits = image.bits if image else self.profile.bits if self.profile else bits
+        self.release, self.is_based = release, is_based
+        self.told_base: int | None = None
 
     def look(self, *, scan: bool = True) -> None:
         """Find all heaps."""
@@ -95,8 +111,9 @@ class Finder:
         if scan:
             self._scan()
         self.heaps.sort(key=lambda heap: heap.address)
-        for heap in self.heaps:
-            self._note_overlaps(heap)
+        if self.image is not None:
+            for heap in self.heaps:
+                note_overlaps(heap, self.image)
 
     # ------------------------------------------------------------------ what the program names
 
@@ -174,39 +191,59 @@ class Finder:
     def _scan(self) -> None:
         known = self._known()
         for address, size in candidates(self.memory, known, self.bits, aligned=self.is_based):
+            if self._is_full():
+                return
             if self._add(_Place("", "", None, address, size, False, "")):
                 known[:] = self._known()
         if self.image is None:
             self._scan_objects(known)
-        if not self.heaps:
-            self._take_whole()
+        self._take_whole()
+
+    def _is_full(self) -> bool:
+        if len(self.heaps) < MOST_HEAPS:
+            return False
+        self.notes.append(f"there may be more heaps: after {MOST_HEAPS} the search has ended")
+        return True
 
     def _known(self) -> list[Interval]:
         """Where sound heaps lie: what is in their blocks is the program's."""
         return [
-            (heap.address, heap.address + heap.size_bytes)
+            (heap.first_address, heap.address + heap.size_bytes)
             for heap in self.heaps
             if heap.diagnosis.finding is None
         ]
 
     def _scan_objects(self, known: list[Interval]) -> None:
         """Heaps whose control block is damaged, by the objects that point to them."""
-        found = {heap.first_address for heap in self.heaps}
+        found = {first for first, _ in known}
         for width in (4, 8) if self.bits is None else (self.bits // 8,):
             for record in lost_records(self.memory, known, width):
-                if record.heap not in found:
+                if self._is_full():
+                    return
+                if record.heap not in found and self._may_be_heap(record):
                     found.add(record.heap)
                     how = f"found by the object at {record.address:#x} that points to it"
                     place = self._from_record(record, f"heap@{record.heap:#x}", how)
                     if place is not None:
                         self._add(place, is_guess=True)
 
+    def _may_be_heap(self, record: HeapRecord) -> bool:
+        """Whether the bytes are worth to be copied: a stray object may claim any."""
+        if record.region is None:
+            return False
+        address, size = record.region
+        data = self.memory.read(address, min(size, self.memory.extent(address)))
+        return data is not None and may_be_heap(data, address, size, self._profiles())
+
     def _take_whole(self) -> None:
-        """A file may be one heap's region and nothing else."""
+        """A file may be one heap's region and nothing else, whatever the heap says of its size."""
+        starts = {heap.first_address for heap in self.heaps if heap.diagnosis.finding is not None}
+        how = "found by taking the file for one heap's region"
         for segment in self.memory.segments:
             address, size = segment.address, len(segment.data)
-            how = "found by taking the file for one heap's region"
-            self._add(_Place(f"heap@{address:#x}", "", None, address, size, True, how), is_guess=True)
+            if not self.heaps or address + -address % 8 in starts:
+                place = _Place(f"heap@{address:#x}", "", None, address, size, True, how)
+                self._add(place, is_guess=True)
 
     # ------------------------------------------------------------------ reading one
 
@@ -220,10 +257,11 @@ class Finder:
                     f" at {place.address:#x}"
                 )
             return False
-        profiles = [self.profile] if self.profile else list(likely_profiles(self.bits, self.release))
-        found = recognise(
-            data, self._based(place), profiles, held_bytes=held, whole=place.is_whole
-        )
+        profiles = self._profiles()
+        if not self.is_based and self.told_base is None:
+            told = address_by_canaries(data, profiles, whole=place.is_whole)
+            self.told_base = told and told - place.address
+        found = recognise(data, self._based(place), profiles, held_bytes=held, whole=place.is_whole)
         if found is None and self.profile is not None:
             found = recognise(
                 data, place.address, list(likely_profiles()), held_bytes=held, whole=place.is_whole
@@ -236,8 +274,27 @@ class Finder:
                 self.notes.append(f"{place.name}: no heap can be made out in the {len(data):,}"
                                   f" bytes at {place.address:#x}")  # fmt: skip
             return False
+        if not self._is_news(found, is_guess=is_guess):
+            return False
         self._keep(place, found, held)
         return True
+
+    def _is_news(self, found: Recognised, *, is_guess: bool) -> bool:
+        """Whether no heap was found there yet; a broken one goes for a guess that fits better."""
+        first = found.heap.base_address + found.heap.start
+        at = next((i for i, heap in enumerate(self.heaps) if heap.first_address == first), -1)
+        if at < 0:
+            return True
+        old = self.heaps[at]
+        if not is_guess or old.diagnosis.finding is None or old.heap.n == found.heap.n:
+            return False
+        if facts_that_hold(old.heap.region[old.heap.start :], old.heap.geometry) > found.facts:
+            return False
+        del self.heaps[at]
+        return True
+
+    def _profiles(self) -> list[Profile]:
+        return [self.profile] if self.profile else [*likely_profiles(self.bits, self.release)]
 
     def _based(self, place: _Place) -> int:
         """The address, rounded where nobody told any: a heap starts at a multiple of 8."""
@@ -304,30 +361,6 @@ class Finder:
         if found is not None:
             heap.heap, heap.diagnosis = found.heap, found.diagnosis
             heap.held_bytes = len(data)
-
-    def _note_overlaps(self, heap: HeapImage) -> None:
-        """A heap that shares bytes with other parts of the program: a linker fault."""
-        if self.image is None:
-            return
-        end = heap.address + heap.size_bytes
-        for name in self.image.overlapping(heap.address, end):
-            if not self._is_own(name, heap):
-                heap.notes.append(
-                    f"its range {heap.address:#x} to {end:#x} overlaps {name}: a fault of the"
-                    " linker script, or of the address it was given"
-                )
-
-    def _is_own(self, name: str, heap: HeapImage) -> bool:
-        """Whether a section or symbol is the heap's own buffer, or what that lies in."""
-        assert self.image is not None
-        end = heap.address + heap.size_bytes
-        for section in self.image.sections:
-            if section.name == name:
-                return section.address <= heap.address and end <= section.address + section.size
-        symbol = self.image.symbol(name)
-        return symbol is not None and symbol.address <= heap.address and (
-            end <= symbol.address + symbol.size + 7
-        )
 
 
 def _told_region(record: HeapRecord | None) -> tuple[int, int] | None:

@@ -118,7 +118,13 @@ def _add_owners(dump: Dump, chosen: list[HeapInspection]) -> None:
     if not heaps:
         return
     width = dump.image.bits // 8 if dump.image else _word_bytes(heaps[0])
-    owners = find_owners(dump.memory, heaps, word_bytes=width, image=dump.image)
+    owners = find_owners(
+        dump.memory,
+        heaps,
+        word_bytes=width,
+        image=dump.image,
+        is_based=dump.container.based,
+    )
     by_heap = {id(heap): known for heap, known in zip(heaps, owners.heaps, strict=True)}
     for found in chosen:
         if id(found.image) in by_heap:

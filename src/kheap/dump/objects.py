@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from re import escape, finditer
 
 from kheap._core.chunk import plan
@@ -24,6 +25,8 @@ __all__ = ["HeapRecord", "lost_records", "read_record", "records_of"]
 
 #: Bytes of memory that are searched for objects of heaps that no longer look like heaps.
 SEARCH_LIMIT = 32 << 20
+#: The most objects, and places that point to one heap, that are looked at: a heap has one.
+MOST_RECORDS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def records_of(
         return []
     needle = heap.to_bytes(width, "little")
     found = []
-    for address in _places(memory, known, needle, width):
+    for address in islice(_places(memory, known, needle, width), MOST_RECORDS):
         record = read_record(memory, address, width)
         if record is not None and record.region and _units_of(record, profile) == end_chunk:
             found.append(record)
@@ -105,23 +108,24 @@ def _places(
 
 
 def lost_records(memory: Memory, known: list[tuple[int, int]], width: int) -> list[HeapRecord]:
-    """Objects whose three words agree, wherever they lie, whatever their heap looks like.
+    """Objects whose three words agree, wherever they lie, whatever their heaps look like.
 
     Args:
         memory: Where to look.
         known: (first, end) addresses of heaps; objects are not looked for in those.
         width: Bytes of a word.
 
-    Complexity: O(words held and not known), of the first 32 MiB.
+    Complexity: O(words held and not known), of the first 32 MiB and 16,384 likely places.
     """
-    found, left = [], SEARCH_LIMIT
+    found, left, places = [], SEARCH_LIMIT, MOST_RECORDS
     for start, end in _stretches(memory, known):
         stop = min(end, start + left)
         data = memory.read(start, stop - start)
         if data is None or stop - start < 3 * width:
             continue
         left -= stop - start
-        for address in _likely(Segment(start, data), width):
+        for address in islice(_likely(Segment(start, data), width), places):
+            places -= 1
             record = read_record(memory, address, width)
             region = record and record.region
             if record and region and memory.extent(region[0]) >= 16:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kheap._core.chunk import Geometry, geometry_of, plan
-from kheap._core.survey import Survey
+from kheap._core.chunk import CANARY_SALT, Geometry, geometry_of, plan
 from kheap.dump.diagnosis import Diagnosis, diagnose
 from kheap.heaps.sys_heap import SysHeap
 from kheap.profile import Profile
 
-__all__ = ["Recognised", "facts_that_hold", "likely_profiles", "recognise"]
+__all__ = ["Recognised", "recognise"]
+__all__ += ["facts_that_hold", "fitting", "likely_profiles", "may_be_heap"]
 
 #: Facts of :func:`facts_that_hold`, and how many must be right for bytes to be a heap at all.
 ALL_FACTS = 5
@@ -71,17 +71,17 @@ def recognise(
     held = len(data) if held_bytes is None else held_bytes
     start = -address % 8
     votes = []
-    for profile in profiles:
-        for geometry in _geometries(data, address, profile, whole):
-            facts = facts_that_hold(memoryview(data)[start:held], geometry)
-            if profile.layout().trailer_units and facts:
-                facts -= not _has_canary(data, address, profile, geometry)
-            if facts >= ENOUGH_FACTS or (held < len(data) and facts >= 2):
-                votes.append((facts, profile, geometry))
+    known = memoryview(data)[:held]
+    for facts, profile, geometry in fitting(known, address, len(data), profiles, whole):
+        canary = 0
+        if profile.layout().trailer_units and facts:
+            canary = _canary_vote(data, address, geometry)
+            facts -= canary < 0
+        if facts >= ENOUGH_FACTS or (held < len(data) and facts >= 2):
+            votes.append(((facts, canary), profile, geometry))
     best: Recognised | None = None
-    for facts, profile, geometry in sorted(votes, key=lambda vote: -vote[0]):
-        if best is not None and facts < best.facts:
-            break
+    most = max((vote for vote, _, _ in votes), default=None)
+    for (facts, _), profile, geometry in (each for each in votes if each[0] == most):
         heap = SysHeap._opened_as(data, profile, geometry, address)
         units = None if held == len(data) else (held - start) // 8
         found = Recognised(heap, diagnose(heap, units), facts)
@@ -92,15 +92,32 @@ def recognise(
     return best
 
 
+def may_be_heap(data: memoryview, address: int, size: int, profiles: list[Profile]) -> bool:
+    """Whether what is known of a region of ``size`` bytes is worth to be recognised."""
+    return any(
+        facts >= ENOUGH_FACTS for facts, _, _ in fitting(data, address, size, profiles, True)
+    )
+
+
+def fitting(
+    data: memoryview, address: int, size: int, profiles: list[Profile], whole: bool
+) -> Iterator[tuple[int, Profile, Geometry]]:
+    """Each way in which a heap can lie in the region, with the facts on its side."""
+    for profile in profiles:
+        for i, geometry in enumerate(_geometries(data, address, size, profile, whole)):
+            # Where the region's size says otherwise, the heap's own word is no evidence.
+            yield facts_that_hold(data[geometry.start :], geometry) - i, profile, geometry
+
+
 def _geometries(
-    data: bytearray, address: int, profile: Profile, whole: bool
+    data: memoryview, address: int, size: int, profile: Profile, whole: bool
 ) -> Iterator[Geometry]:
     """Where a heap of that profile can lie in the region, by its size and by its own word."""
     layout, start = profile.layout(), -address % 8
     planned = None
     if whole:
         try:
-            planned = plan(layout, address, len(data))
+            planned = plan(layout, address, size)
             yield planned
         except ValueError:
             pass
@@ -108,7 +125,7 @@ def _geometries(
     if planned is not None and end_chunk == planned.end_chunk:
         return
     said = geometry_of(layout, start, end_chunk)
-    if said is not None and start + 8 * end_chunk + said.header_bytes <= len(data):
+    if said is not None and start + 8 * end_chunk + said.header_bytes <= size:
         yield said
 
 
@@ -129,9 +146,11 @@ def facts_that_hold(heap: memoryview, geometry: Geometry) -> int:
     ))  # fmt: skip
 
 
-def _has_canary(data: bytearray, address: int, profile: Profile, geometry: Geometry) -> bool:
-    """Whether nothing speaks against chunk 0 ending with the canary that such a heap has."""
-    return Survey(SysHeap._opened_as(data, profile, geometry, address)).chunk_fault(0) != 10
+def _canary_vote(data: bytearray, address: int, geometry: Geometry) -> int:
+    """1 if chunk 0 ends with the canary that such a heap has, -1 if not."""
+    c0, end = geometry.chunk0_units, geometry.start + 8 * geometry.chunk0_units
+    canary = int.from_bytes(data[end - 8 : end], "little")
+    return 1 if canary == (address + geometry.start) ^ c0 ^ CANARY_SALT else -1
 
 
 def _is_better(found: Recognised, best: Recognised) -> bool:
@@ -142,4 +161,3 @@ def _is_better(found: Recognised, best: Recognised) -> bool:
 def _reach(found: Recognised) -> tuple[bool, int]:
     diagnosis = found.diagnosis
     return diagnosis.invariant in ("I9", "I10"), diagnosis.met_at
-

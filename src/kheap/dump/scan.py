@@ -8,6 +8,7 @@ a heap if both its ends agree on where it lies.  Not here: judging its chunks
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from kheap._core.chunk import Layout, geometry_of
 from kheap.dump.memory import Memory, Segment
@@ -23,6 +24,8 @@ _BIG = frozenset(field << 32 for field in _CHUNK0_FIELDS)
 _LOW = 0xFFFFFFFF
 #: A heap found by scanning has all facts but one on its side.
 ENOUGH = ALL_FACTS - 1
+#: Places that can be a control block's, of which few are; what lies behind so many is not searched.
+MOST_PLACES = 1 << 16
 #: Words looked at in one go; such a piece of what is known is passed over.
 SLAB_WORDS = 4096
 
@@ -42,12 +45,14 @@ def candidates(
         bits: Word size, if known.
         aligned: False where addresses are not the target's, so that 4 may be a multiple of 8.
 
-    Complexity: O(bytes held and not known).
+    Complexity: O(bytes held and not known), of up to 65,536 likely places.
     """
     layouts = [profile.layout() for profile in likely_profiles(bits)]
+    places = MOST_PLACES
     for segment in memory.runs():
-        for lead in ((-segment.address % 8,) if aligned else (0, 4)):
-            for at in _likely_offsets(segment, lead, known):
+        for lead in (-segment.address % 8,) if aligned else (0, 4):
+            for at in islice(_likely_offsets(segment, lead, known), places):
+                places -= 1
                 size = _size_of(segment.data[at:], layouts)
                 if size:
                     yield segment.address + at, size

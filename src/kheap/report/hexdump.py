@@ -34,7 +34,7 @@ def hexdump(
         row = [data[at - address] if address <= at < end else None for at in places]
         yield f"{start:08x}  {_numbers(row)}  |{_text(row)}|"
         if bad is not None and start <= bad < start + ROW:
-            column = 10 + 3 * (bad - start) + (bad - start >= ROW // 2)
+            column = len(f"{start:08x}  ") + 3 * (bad - start) + (bad - start >= ROW // 2)
             yield " " * column + "^^ here"
 
 

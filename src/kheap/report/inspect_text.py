@@ -163,7 +163,7 @@ def _corruption_lines(heap: HeapImage, corruption: Corruption) -> list[Line]:
 def _marks(heap: HeapImage, address: int, count: int) -> dict[int, str]:
     """What begins where in a stretch of memory."""
     first = heap.first_address
-    low, high = (address - first) // 8, (address + count - first) // 8
+    low, high = (address - first) // 8, (address + count - first + 7) // 8
     return {
         first + 8 * c: f"chunk {c}, {STATES[state]}, {8 * units} bytes"
         for c, units, state in heap.rows(low, high)
