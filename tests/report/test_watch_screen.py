@@ -19,7 +19,8 @@ from kheap.dump.live import LiveTarget, Replayed
 from kheap.dump.recording import Header, Recorder, Recording
 from kheap.errors import DumpError
 from kheap.report.watch_panel import HeapPanel
-from kheap.report.watch_screen import LiveScreen, ReplayScreen
+from kheap.report.watch_replay import ReplayScreen
+from kheap.report.watch_screen import LiveScreen
 
 pytestmark = pytest.mark.slow
 

@@ -211,7 +211,7 @@ def _watch_recording(args: argparse.Namespace) -> int:
     if args.once:
         return _print(args, iter([replayed.sample(count - 1)]))
     if _has_screen(args):
-        from kheap.report.watch_screen import ReplayScreen
+        from kheap.report.watch_replay import ReplayScreen
 
         title = f"{args.target} ({recording.header.target})"
         screen = ReplayScreen(title, replayed, interval_s=args.interval, count=count)

@@ -31,6 +31,8 @@ from elftools.dwarf.dwarf_expr import DWARFExprOp, DWARFExprParser
 from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DwarfConfig, DWARFInfo
 from elftools.dwarf.structs import DWARFStructs
 
+from kheap.dump._symbols import printable
+
 __all__ = [
     "FAILURES", "SECTIONS", "DwarfError", "Units", "expression", "number", "reference", "text",
 ]  # fmt: skip
@@ -324,7 +326,7 @@ def number(die: DIE, name: str) -> int | None:
 def text(die: DIE, name: str) -> str | None:
     """An attribute that is a string, cut after 512 bytes."""
     value = _value(die, name)
-    return value[:_MOST_NAME_BYTES].decode("utf-8", "replace") if isinstance(value, bytes) else None
+    return printable(value[:_MOST_NAME_BYTES]) if isinstance(value, bytes) else None
 
 
 def expression(die: DIE, name: str) -> list[DWARFExprOp] | None:

@@ -150,4 +150,10 @@ def name_at(names: bytes, place: int) -> str:
     """The name at an offset of a table of names, cut after 512 bytes."""
     limit = place + _MOST_NAME_BYTES
     end = names.find(0, place, limit)
-    return names[place : limit if end < 0 else end].decode("utf-8", "replace")
+    return printable(names[place : limit if end < 0 else end])
+
+
+def printable(name: bytes) -> str:
+    """A name as text that can do nothing to a terminal."""
+    text = name.decode("utf-8", "replace")
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

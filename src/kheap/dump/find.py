@@ -8,6 +8,7 @@ Read next: ``objects.py`` and ``scan.py`` (where to look), ``recognise.py`` (wha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from kheap.dump.canaries import address_by_canaries
@@ -100,6 +101,7 @@ class Finder:
         self.heaps: list[HeapImage] = []
         self.notes: list[str] = []
         self.profile = profile or (checked_profile(image, self.notes) if image else None)
+        self.guesses_release = profile is None and image is not None and not image.knows_release
         self.bits = image.bits if image else self.profile.bits if self.profile else bits
         self.release, self.is_based = release, is_based
         self.told_base: int | None = None
@@ -159,7 +161,9 @@ class Finder:
         if end_chunk is None:
             self.notes.append(f"{name}: its memory at {heap:#x} is not in the dump")
             return None
-        size = min(8 * end_chunk + 8, max(self.memory.extent(heap), 16))
+        size = 8 * end_chunk + 8
+        if self.memory.read(heap, size) is None:
+            size = min(size, max(self.memory.extent(heap), 16))
         return _Place(name, kind, object_address, heap, size, False, how)
 
     def _array_places(self, places: list[_Place | None]) -> list[_Place | None]:
@@ -294,7 +298,12 @@ class Finder:
         return True
 
     def _profiles(self) -> list[Profile]:
-        return [self.profile] if self.profile else [*likely_profiles(self.bits, self.release)]
+        if self.profile is None:
+            return [*likely_profiles(self.bits, self.release)]
+        if self.guesses_release and self.profile.hardening not in ("full", "extreme"):
+            # Statistics tell 4.2 and 4.3, which count headers, from the others.
+            return [self.profile, replace(self.profile, release="4.3")]
+        return [self.profile]
 
     def _based(self, place: _Place) -> int:
         """The address, rounded where nobody told any: a heap starts at a multiple of 8."""

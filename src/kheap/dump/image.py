@@ -38,6 +38,7 @@ class Image:
         config: Kconfig names without ``CONFIG_``, and values; values that are texts are not
             in an ELF.
         profile: Which Zephyr; None where the file has no ``CONFIG_`` symbols.
+        knows_release: Whether the image names its release; else the profile's is a guess.
         notes: What is missing or not as it should be, a line each.
         sections: What is in the target's memory, with or without contents, by address.
         memory: The contents of these (code, constants, initial data) where the program runs.
@@ -51,6 +52,7 @@ class Image:
 
         self.path = path
         self.notes: list[str] = []
+        self.knows_release = False
         program = ElfProgram(path, content)
         self.bits, self.machine = program.bits, program.machine
         self.sections: list[Section] = []
@@ -140,6 +142,7 @@ class Image:
             self.notes.append("no CONFIG_ symbols: not a Zephyr ELF, or stripped")
             return None
         release = banner_release(content)
+        self.knows_release = release is not None
         if release is None:
             self.notes.append("no boot banner tells the Zephyr release: taken to be 4.4")
         try:

@@ -49,11 +49,11 @@ class HeapInspection:
 
     def take_owners(self, owners: HeapOwners) -> None:
         """Keep what is known of the owners."""
-        self.owners = [owners[i].text for i in range(len(owners))]
+        self.owners = [owners.text(i) for i in range(len(owners))]
         table = self.image.chunks
         is_used = (state == USED for state in table.state)
         chunk_bytes = (8 * units for units in compress(table.units, is_used))
-        self.groups = grouped(self.owners, chunk_bytes)
+        self.groups = grouped(map(owners.group, range(len(owners))), chunk_bytes)
         reached = [owners.is_reached(i) for i in range(len(owners))]
         self.unreached = None if None in reached else reached.count(False)
 

@@ -21,7 +21,6 @@ from kheap.dump.dump import Dump
 from kheap.dump.find import Finder
 from kheap.dump.inspection import HeapInspection, Inspection, inspect
 from kheap.dump.memory import Memory
-from kheap.dump.objects import read_record
 
 if TYPE_CHECKING:
     from kheap.dump.gdb_remote import GdbRemote
@@ -121,8 +120,6 @@ class _Search:
         ``names`` are those of their objects; with them, memory is scanned for heaps.
         """
         memory, image = container.memory, self._image
-        if image is not None:
-            _fetch_open_ended(memory, image)
         finder = Finder(memory, image, self._profile)
         finder.look(scan=names is not None)
         for heap in finder.heaps:
@@ -134,15 +131,6 @@ class _Search:
     def _is_wanted(self, heap: HeapImage) -> bool:
         names = (heap.name, hex(heap.address), hex(heap.first_address))
         return self._name is None or self._name in names
-
-
-def _fetch_open_ended(memory: Memory, image: Image) -> None:
-    """Read the heaps whose size only their own control block tells."""
-    for found in image.objects:
-        record = read_record(memory, found.address, image.bits // 8)
-        if record is not None and record.heap and not (found.buffer or record.region):
-            end_chunk = memory.word(record.heap + 8, 4)
-            memory.read(record.heap, 8 * (end_chunk or 0) + 8)
 
 
 def _narrowed(image: Image, name: str) -> Image:

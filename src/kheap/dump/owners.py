@@ -315,8 +315,8 @@ class HeapOwners:
         start = blocks.address[block] + lead - self._first
         end = start + blocks.usable[block] - lead
         found = _TEXT.match(self._data, start, end)
-        if found is None:
-            return None
+        if found is None or len(set(found[0])) == 1:
+            return None  # One character again and again is a fill pattern, such as 0x55.
         count = found.end() - start
         if count < _SURE_TEXT_BYTES and found.end() < end and self._data[found.end()]:
             return None

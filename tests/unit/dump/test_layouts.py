@@ -6,7 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers.elf_maker import Section, make_elf
+from kheap.dump.find import heaps_in
+from kheap.dump.image import read_image
 from kheap.dump.layouts import checked_profile
+from kheap.dump.memory import Memory
+from kheap.heaps.sys_heap import SysHeap
 from kheap.profile import Profile
 
 
@@ -54,3 +59,22 @@ def test_a_trailer_that_is_not_known_is_said_to_be_there(hardening, count):
     profile = Profile(bits=32, hardening=hardening)
     checked_profile(program(profile, trailer=8, buckets=28, free_bytes=16), notes)
     assert len(notes) == count
+
+
+@pytest.mark.parametrize("release", ["4.3", "4.4"])
+def test_statistics_tell_a_release_that_no_banner_names(tmp_path, release):
+    address = 0x20000100
+    heap = SysHeap(1024, Profile(release=release, bits=32, header="small"), address)
+    heap.free([heap.alloc(20) for _ in range(5)][2])
+    path = make_elf(
+        tmp_path / "zephyr.elf",
+        bits=32,
+        machine="arm",
+        config={"SYS_HEAP_RUNTIME_STATS": 1, "SYS_HEAP_SMALL_ONLY": 1},
+        sections=[Section(".noinit", 0x20000000, 4096)],
+    )
+    memory = Memory()
+    memory.add(address, heap.region)
+    (found,) = heaps_in(memory, read_image(path))
+    assert found.corruption is None
+    assert found.profile.release == release

@@ -174,6 +174,7 @@ def test_read_only_data_that_was_relocated_is_constant(tmp_path):
         (b"GET /index.html HTTP/1.1 and more", '"GET /index.html HTTP/..."'),
         (b"twelve chars", '"twelve chars"'),
         (b"eleven char", None),
+        (b"U" * 40, None),
         (b"just twenty four letters\0", '"just twenty four letters"'),
     ],
 )
