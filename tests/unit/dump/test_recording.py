@@ -148,6 +148,7 @@ def test_a_sample_that_is_not_there(tmp_path):
     "data",
     [b"", b"\x7fELF" + bytes(60), gzip.compress(b""), gzip.compress(b"[]\n"),
      gzip.compress(b'{"format": "other"}\n'), gzip.compress(b"[" * 100_000 + b"\n")],
+    ids=["empty", "elf", "nothing", "list", "other", "deep"],
 )  # fmt: skip
 def test_not_a_recording(tmp_path, data):
     path = tmp_path / "a.bin"
