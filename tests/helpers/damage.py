@@ -49,6 +49,40 @@ def fill(heap: kheap.SysHeap, live: list[int], random: Random) -> None:
         view[:] = data[: len(view)]
 
 
+class Named:
+    """A heap made by hand, whose chunks are known by name::
+
+        |H *a -b *c .crumb *d *e *f -tail F
+
+    A small heap has no undersized chunks; there the crumb is a free chunk like others.
+
+    Attributes:
+        at, size: The chunk id, and the units, of each name.
+    """
+
+    def __init__(self, profile: kheap.Profile) -> None:
+        self.heap = kheap.SysHeap(1024, profile, BASE)
+        blocks = [self.heap.alloc(40) for _ in range(6)]
+        self.heap.free(blocks[2])
+        assert self.heap.alloc(32) == blocks[2]
+        self.heap.free(blocks[1])
+        self.chunks = list(self.heap.chunks())
+        names = ("control", "a", "b", "c", "crumb", "d", "e", "f", "tail", "end")
+        self.at = {name: c.chunk for name, c in zip(names, self.chunks, strict=True)}
+        self.size = {name: c.size_units for name, c in zip(names, self.chunks, strict=True)}
+        self.width = self.heap.hdr // 2
+
+    def write(self, c: int, number: int, *values: int) -> None:
+        """Write the fields of the chunk at unit ``c`` from a number on: 0 is LEFT_SIZE."""
+        at = self.heap.start + 8 * c + number * self.width
+        data = b"".join(value.to_bytes(self.width, "little") for value in values)
+        self.heap.region[at : at + len(data)] = data
+
+    def header(self, c: int, left: int, units: int, used: int = 1) -> None:
+        """Write a header."""
+        self.write(c, 0, left, 2 * units + used)
+
+
 class Field:
     """A field of the heap's own: where it lies, and whose it is."""
 

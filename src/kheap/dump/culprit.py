@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from kheap._core.chunk import CANARY_SALT
 from kheap.dump.chunk_table import CONTROL, FREE, UNDERSIZED, UNREAD, USED, ChunkTable
 from kheap.dump.diagnosis import Diagnosis, Finding
 from kheap.heaps.sys_heap import SysHeap
@@ -163,6 +164,8 @@ class _Evidence:
     def _from_below(self) -> Culprit:
         row = bisect_left(self.table.chunk, self.finding.chunk) - 1
         c, state = self.table.chunk[row], self.table.state[row]
+        if state == USED and self.heap.trail and self._has_canary(c, self.table.units[row]):
+            return self._stray("the canary below it is intact: nothing ran over from there")
         if state == USED:
             count, certain = self._overrun()
             message = (
@@ -224,16 +227,22 @@ class _Evidence:
         row = bisect_left(self.table.chunk, c)
         return 8 * (self.table.units[row] - self.heap.trail) - self.heap.hdr
 
+    def _has_canary(self, c: int, units: int) -> bool:
+        heap = self.heap
+        end = heap.start + 8 * (c + units)
+        address = heap.base_address + heap.start + 8 * c
+        canary = int.from_bytes(heap.region[end - 8 : end], "little")
+        return canary == address ^ units ^ CANARY_SALT
+
     def _overrun(self) -> tuple[int, str]:
-        """Bytes past the edge that were written at least, and how that is known."""
+        """Bytes past the block's end that were written at least, and how that is known."""
         heap, finding = self.heap, self.finding
-        edge = heap.start + 8 * finding.chunk
-        width = heap.hdr // 2
-        least = heap.hdr
+        width, gap = heap.hdr // 2, 8 * heap.trail
+        least = gap + width + 1
         if finding.field == "LEFT_SIZE" and finding.found is not None:
             differing = finding.found ^ (finding.expected or 0)
-            least = max(1, min(width, (differing.bit_length() + 7) // 8))
-        run = _run_across(heap.region, edge)
+            least = gap + max(1, min(width, (differing.bit_length() + 7) // 8))
+        run = _run_across(heap.region, heap.start + 8 * finding.chunk - gap)
         if run > least:
             return run, ": the same bytes go on from before it"
         return least, ""

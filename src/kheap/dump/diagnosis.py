@@ -316,9 +316,9 @@ class _Search:
         following, previous = self.survey.next_of(c), self.survey.prev_of(c)
         if before:
             return previous == before
-        return following == previous == c or (
-            self._state_of(following) == FREE and self.survey.prev_of(following) == c
-        )
+        if following == previous == c:
+            return self.survey.bucket_count[b] == 0
+        return self._state_of(following) == FREE and self.survey.prev_of(following) == c
 
     def _is_before(self, b: int, c: int, following: int) -> bool:
         return (

@@ -152,7 +152,14 @@ CASES = [
     ("head", "empty", "outside", "I4", "control"),
 ]
 UNDERSIZED_CASES = [("size", "crumb", flipped, "I7", "crumb")]
-STATS_CASES = [("free", "", more, "I9", "control"), ("allocated", "", 0, "I9", "control")]
+STATS_CASES = [
+    ("free", "", more, "I9", "control"),
+    ("allocated", "", 0, "I9", "control"),
+    ("max_allocated", "", 0, "I9", "control"),
+    ("max_allocated", "", 769, "I9", "control"),
+    ("max_allocated", "", ALL_ONES, "I9", "control"),
+    ("max_allocated", "", -1, "I9", "control"),
+]
 NO_CANARY_CASES = [
     ("size", "p1", flipped, "I8", "p1"),
     ("size", "p3", flipped, "I8", "p1"),
@@ -189,6 +196,64 @@ def test_each_corrupt_field_is_reported(profile):
 def test_every_invariant_has_a_case():
     lists = CASES, UNDERSIZED_CASES, STATS_CASES, CANARY_CASES
     assert {invariant for cases in lists for *_, invariant, _ in cases} == set(INVARIANTS)
+
+
+@pytest.mark.parametrize("profile", [p for p in KINDS if p.runtime_stats], ids=name_of)
+def test_the_most_bytes_at_once_may_be_any_between_those_now_and_the_heap(profile):
+    allocated = HandMade(profile).heap.stats().allocated_bytes
+    limit = 8 * HandMade(profile).heap.n
+    for value, verdict in (
+        (allocated - 1, ("I9", "control")),
+        (allocated, None),
+        (limit, None),
+        (limit + 1, ("I9", "control")),
+    ):
+        hand_made = HandMade(profile)
+        hand_made.corrupt("max_allocated", "", value)
+        assert hand_made.verdict() == verdict, value
+
+
+# Field, chunk (or bucket), new value; the ring that breaks, before where, and where.
+RING_CASES = [
+    ("next", "p1", "p0", "ring", "p1", "p0"),
+    ("next", "p3", "p3", "ring", "p3", "p3"),
+    ("next", "p3", "outside", "ring", "p3", "outside"),
+    ("prev", "p3", "p0", "ring", "p1", "p3"),
+    ("prev", "p1", "p1", "ring", "p3", "p1"),
+    ("head", "ring", "p0", "ring", "control", "p0"),
+    ("head", "ring", 0, "ring", "control", "control"),
+    ("head", "empty", "p1", "empty", "control", "p1"),
+    ("mask", "ring", flipped, "ring", "control", "p1"),
+]
+
+
+@pytest.mark.parametrize("profile", KINDS, ids=name_of)
+def test_where_a_ring_broke(profile):
+    for field, where, change, bucket, before, at in RING_CASES:
+        hand_made = HandMade(profile)
+        hand_made.corrupt(field, where, change)
+        walk = HeapWalk(hand_made.heap)
+        assert walk.chunks() and not walk.rings()
+        place = (getattr(hand_made, bucket), hand_made.at[before], hand_made.at[at])
+        assert (walk.ring, walk.ring_before, walk.ring_at) == place, (field, where)
+
+
+def test_no_ring_broke():
+    """Where all are sound, or a bit tells of none, or a chunk is in none."""
+    hand_made = HandMade(kheap.Profile())
+    walk = HeapWalk(hand_made.heap)
+    assert walk.chunks() and walk.rings()
+    assert walk.ring == -1
+    hand_made.corrupt("mask", "beyond", flipped)
+    walk = HeapWalk(hand_made.heap)
+    assert walk.chunks() and not walk.rings()
+    assert (walk.ring, walk.fault) == (-1, 4)
+    hand_made = HandMade(kheap.Profile())
+    for field in ("prev", "next"):
+        hand_made.corrupt(field, "p1", "p1")
+    walk = HeapWalk(hand_made.heap)
+    assert walk.chunks() and not walk.rings()
+    assert (walk.ring, walk.fault) == (-1, 3)
 
 
 @pytest.mark.parametrize("profile", KINDS, ids=name_of)
