@@ -17,7 +17,7 @@ from struct import pack
 
 import kheap
 from kheap.dump.memory import Memory
-from kheap.dump.recording import Header, Recorder
+from kheap.dump.target.recording import Header, Recorder
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 

@@ -16,7 +16,7 @@ import pytest
 from helpers.gdb_stub import GdbStub
 from helpers.small_target import SmallTarget
 from kheap.cli import main
-from kheap.dump.recording import Recording
+from kheap.dump.target.recording import Recording
 
 
 def run(capsys, *arguments):

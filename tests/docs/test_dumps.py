@@ -9,7 +9,7 @@ import pytest
 
 from docs.pages import ROOT, blocks
 from docs.test_code import commands, matches, run_command
-from kheap.dump.recording import Recording
+from kheap.dump.target.recording import Recording
 
 DUMPS = ROOT / "examples" / "dumps"
 MADE = ("gateway.elf", "gateway.bin", "gateway-later.bin", "gateway-overflow.bin")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kheap.dump.containers import read_container
+from kheap.dump.formats.containers import read_container
 from kheap.errors import DumpError
 
 RAM = bytes(range(256))

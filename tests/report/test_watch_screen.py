@@ -13,10 +13,10 @@ pytest.importorskip("textual")
 
 from helpers.gdb_stub import GdbStub
 from helpers.small_target import SmallTarget
-from kheap.dump.gdb_remote import GdbRemote
-from kheap.dump.image import read_image
-from kheap.dump.live import LiveTarget, Replayed
-from kheap.dump.recording import Header, Recorder, Recording
+from kheap.dump.program.image import read_image
+from kheap.dump.target.gdb_remote import GdbRemote
+from kheap.dump.target.live import LiveTarget, Replayed
+from kheap.dump.target.recording import Header, Recorder, Recording
 from kheap.errors import DumpError
 from kheap.report.watch_panel import HeapPanel
 from kheap.report.watch_replay import ReplayScreen

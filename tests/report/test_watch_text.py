@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from helpers.small_target import PROFILE, SmallTarget
-from kheap.dump.image import read_image
-from kheap.dump.live import Replayed
 from kheap.dump.memory import Memory
-from kheap.dump.recording import Header, Recorder, Recording
+from kheap.dump.program.image import read_image
+from kheap.dump.target.live import Replayed
+from kheap.dump.target.recording import Header, Recorder, Recording
 from kheap.report.watch_text import DARK, Point, panel_lines, points_of, sample_line
 
 

@@ -20,9 +20,9 @@ from kheap.errors import CommandError
 from kheap.profile import Profile
 
 if TYPE_CHECKING:
-    from kheap.dump.image import Image
-    from kheap.dump.live import LiveTarget, Sample
-    from kheap.dump.recording import Header, Recording
+    from kheap.dump.program.image import Image
+    from kheap.dump.target.live import LiveTarget, Sample
+    from kheap.dump.target.recording import Header, Recording
     from kheap.report.watch_screen import WatchScreen
 
 __all__ = ["WatchCommand"]
@@ -72,7 +72,7 @@ class WatchCommand:
 
     def run(self, args: argparse.Namespace) -> int:
         """Watch; 1 if a heap of any sample is corrupt, or with ``--once`` none is found."""
-        from kheap.dump.gdb_remote import is_gdb_url
+        from kheap.dump.target.gdb_remote import is_gdb_url
 
         with _ended_in_order():
             if is_gdb_url(args.target):
@@ -122,9 +122,9 @@ def _ended_in_order() -> Iterator[None]:
 
 
 def _watch_target(args: argparse.Namespace) -> int:
-    from kheap.dump.gdb_remote import GdbRemote
-    from kheap.dump.live import LiveTarget
-    from kheap.dump.recording import Header
+    from kheap.dump.target.gdb_remote import GdbRemote
+    from kheap.dump.target.live import LiveTarget
+    from kheap.dump.target.recording import Header
 
     if args.elf is None:
         raise CommandError(f"{args.target}: --elf zephyr.elf must tell which heaps there are")
@@ -173,7 +173,7 @@ def _show_target(
 @contextmanager
 def _recorded(path: str | None, header: Header) -> Iterator[Callable[[Sample], None]]:
     """A function that records a sample; the file is begun with the first."""
-    from kheap.dump.recording import Recorder
+    from kheap.dump.target.recording import Recorder
 
     recorder: Recorder | None = None
 
@@ -196,8 +196,8 @@ def _recorded(path: str | None, header: Header) -> Iterator[Callable[[Sample], N
 
 
 def _watch_recording(args: argparse.Namespace) -> int:
-    from kheap.dump.live import Replayed
-    from kheap.dump.recording import Recording
+    from kheap.dump.target.live import Replayed
+    from kheap.dump.target.recording import Recording
 
     if args.record is not None:
         raise CommandError(f"--record: {args.target} is a recording already")
@@ -295,7 +295,7 @@ def _print_whole(args: argparse.Namespace, sample: Sample) -> None:
 
 
 def _image(path: str) -> Image:
-    from kheap.dump.image import read_image
+    from kheap.dump.program.image import read_image
 
     with as_command_error(OSError, place=path):
         image = read_image(path)

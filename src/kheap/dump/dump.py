@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kheap.dump._printed_heap import PrintedHeap
 from kheap.dump.console import ConsoleLog, read_console
-from kheap.dump.containers import Container, read_container
+from kheap.dump.console._printed_heap import PrintedHeap
 from kheap.dump.diagnosis import diagnose
 from kheap.dump.find import Finder
+from kheap.dump.formats.containers import Container, read_container
 from kheap.dump.heap_image import HeapImage
-from kheap.dump.image import Image, read_image
 from kheap.dump.memory import Memory
+from kheap.dump.program.image import Image, read_image
 from kheap.errors import DumpError
 from kheap.heaps.sys_heap import SysHeap
 from kheap.profile import Profile

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from kheap.dump.canaries import address_by_canaries
 from kheap.dump.chunk_table import FREE, USED
 from kheap.dump.heap_image import HeapImage
-from kheap.dump.layouts import checked_profile
 from kheap.dump.memory import Memory
 from kheap.dump.objects import HeapRecord, lost_records, read_record, records_of
-from kheap.dump.overlaps import note_overlaps
+from kheap.dump.program.layouts import checked_profile
+from kheap.dump.program.overlaps import note_overlaps
 from kheap.dump.recognise import (
     ALL_FACTS,
     ENOUGH_FACTS,
@@ -31,7 +31,7 @@ from kheap.dump.scan import Interval, candidates
 from kheap.profile import Profile
 
 if TYPE_CHECKING:
-    from kheap.dump.image import HeapObject, Image
+    from kheap.dump.program.image import HeapObject, Image
 
 __all__ = ["Finder", "heaps_in"]
 

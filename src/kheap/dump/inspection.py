@@ -13,6 +13,7 @@ from itertools import compress
 from kheap.dump.chunk_table import USED
 from kheap.dump.dump import Dump
 from kheap.dump.heap_image import HeapImage
+from kheap.dump.names import UNNAMED
 from kheap.dump.owners import Group, HeapOwners, find_owners, grouped
 from kheap.dump.waiters import Threads, Waiter
 
@@ -53,7 +54,13 @@ class HeapInspection:
         table = self.image.chunks
         is_used = (state == USED for state in table.state)
         chunk_bytes = (8 * units for units in compress(table.units, is_used))
-        self.groups = grouped(map(owners.group, range(len(owners))), chunk_bytes)
+        # A variable counts as a whole; where no name is known its address tells more.
+        whole = map(owners.group, range(len(owners)))
+        keys = (
+            text if group is not None and group.endswith(UNNAMED) else group
+            for text, group in zip(self.owners, whole, strict=True)
+        )
+        self.groups = grouped(keys, chunk_bytes)
         reached = [owners.is_reached(i) for i in range(len(owners))]
         self.unreached = None if None in reached else reached.count(False)
 

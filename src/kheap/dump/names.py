@@ -9,11 +9,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from functools import lru_cache
 
-from kheap.dump.image import Image, Section, Symbol
 from kheap.dump.memory import Memory
+from kheap.dump.program.image import Image, Section, Symbol
 from kheap.dump.waiters import Stack, Threads, stack_of_symbol
 
-__all__ = ["Names", "quoted"]
+__all__ = ["UNNAMED", "Names", "quoted"]
+
+#: What is in the program's memory, and no symbol names.
+UNNAMED = "unnamed memory"
 
 #: Smaller numbers are no pointers, though a program may lie from address 0 on.
 LEAST_POINTER = 4096
@@ -65,7 +68,7 @@ class Names:
     def variable(self, address: int) -> str:
         """As :attr:`place`, but a variable as a whole."""
         place = self.place(address)
-        return "unnamed memory" if place == f"{address:#x}" else place.partition("+0x")[0]
+        return UNNAMED if place == f"{address:#x}" else place.partition("+0x")[0]
 
     def _find_place(self, address: int) -> str:
         stack = self._stack_at(address)

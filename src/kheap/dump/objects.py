@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from re import escape, finditer
+from re import compile, escape
 
 from kheap._core.chunk import plan
 from kheap.dump.memory import Memory, Segment
@@ -100,9 +100,13 @@ def records_of(
 def _places(
     memory: Memory, known: list[tuple[int, int]], needle: bytes, align: int
 ) -> Iterator[int]:
+    # A regular expression searches any buffer where it is; find() would need a copy.
+    pattern = compile(escape(needle))
     for start, end in _stretches(memory, known):
-        # A regular expression searches any buffer where it is; find() would need a copy.
-        for match in finditer(escape(needle), memory.read(start, end - start) or b""):
+        data, at = memory.read(start, end - start) or b"", 0
+        # From the next byte on, not behind the match: what is not aligned may overlap what is.
+        while match := pattern.search(data, at):
+            at = match.start() + 1
             if (start + match.start()) % align == 0:
                 yield start + match.start()
 

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from kheap.dump.image import Image
 from kheap.dump.memory import Memory
 from kheap.dump.names import Names, quoted
+from kheap.dump.program.image import Image
 from kheap.dump.reach import (
     AT_START,
     UNREACHED,

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kheap.dump.image import Image
 from kheap.dump.memory import Memory
+from kheap.dump.program.image import Image
 
 __all__ = ["MOST_THREADS", "Stack", "Threads", "WaitQueue", "Waiter", "stack_of_symbol"]
 

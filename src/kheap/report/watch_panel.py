@@ -13,7 +13,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from kheap.dump.inspection import HeapInspection
-from kheap.dump.live import Change
+from kheap.dump.target.live import Change
 from kheap.report.watch_text import DARK, LIGHT, Point, panel_lines
 
 __all__ = ["HeapPanel"]

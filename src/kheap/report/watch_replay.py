@@ -12,7 +12,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from kheap.dump.live import Replayed
+from kheap.dump.target.live import Replayed
 from kheap.report.watch_screen import MOST_POINTS, Taken, WatchScreen
 from kheap.report.watch_text import Point, points_of
 

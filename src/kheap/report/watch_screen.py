@@ -2,9 +2,9 @@
 
 What it owns: the screen, its keys, and when the next sample is shown.  Samples are taken and
 decoded in a thread of their own, so that a slow target does not hold up the keys.  What it
-does not: samples (``kheap.dump.live``), how a heap is drawn (``watch_panel.py``), and the keys
-of a recording (``watch_replay.py``).  These three modules need Textual, which is there with
-``kheap[watch]``.
+does not: samples (``kheap.dump.target.live``), how a heap is drawn (``watch_panel.py``), and
+the keys of a recording (``watch_replay.py``).  These three modules need Textual, which is
+there with ``kheap[watch]``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Footer, Static
 
-from kheap.dump.live import LiveTarget, Sample
+from kheap.dump.target.live import LiveTarget, Sample
 from kheap.report.watch_panel import HeapPanel
 from kheap.report.watch_text import LEGEND, Point, points_of, takes_words
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from kheap.dump.chunk_table import CONTROL, DAMAGED, UNREAD, USED
 from kheap.dump.heap_image import HeapImage
 from kheap.dump.inspection import HeapInspection
-from kheap.dump.live import MOST_TAKES, Change, Sample, UsedChunk
+from kheap.dump.target.live import MOST_TAKES, Change, Sample, UsedChunk
 from kheap.report.heap_map import heap_map
 
 __all__ = ["DARK", "LEGEND", "LIGHT", "Inks", "Point", "panel_lines", "points_of", "sample_line"]

@@ -55,7 +55,7 @@ def test_spans_that_are_one_row(named):
     heap, at = named.heap, named.at
     spans = [Span(0, at["b"]), Span(at["b"], at["d"], UNREAD), Span(at["d"], heap.n)]
     table = ChunkTable.of(Survey(heap), spans, heap.n)
-    names = [c for c in ("control", "a", "b", "d", "e", "f", "tail", "end")]
+    names = ("control", "a", "b", "d", "e", "f", "tail", "end")
     assert [row[0] for row in rows(table)] == [at[name] for name in names]
     assert (at["b"], at["d"] - at["b"], UNREAD) in rows(table)
     damaged = ChunkTable.of(Survey(heap), [Span(0, heap.n, DAMAGED)], heap.n)

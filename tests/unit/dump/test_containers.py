@@ -12,8 +12,8 @@ import tempfile
 import pytest
 
 from helpers.build import real_files
-from kheap.dump import containers
-from kheap.dump.containers import read_container
+from kheap.dump.formats import containers
+from kheap.dump.formats.containers import read_container
 from kheap.errors import DumpError
 
 if sys.version_info >= (3, 14):

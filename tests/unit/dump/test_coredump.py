@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from helpers.build import real_data, real_files
-from kheap.dump.containers import read_container
+from kheap.dump.formats.containers import read_container
 
 RAM = bytes(range(256)) * 40
 START = 0x20000000

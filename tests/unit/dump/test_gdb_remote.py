@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.gdb_stub import GdbStub
-from kheap.dump.gdb_packets import Packets
-from kheap.dump.gdb_remote import GdbRemote, is_gdb_url
 from kheap.dump.memory import Memory
+from kheap.dump.target.gdb_packets import Packets
+from kheap.dump.target.gdb_remote import GdbRemote, is_gdb_url
 from kheap.errors import DumpError
 
 RAM = 0x20000000

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from kheap.dump import _hex
-from kheap.dump.containers import read_container
+from kheap.dump.formats import _hex
+from kheap.dump.formats.containers import read_container
 from kheap.errors import DumpError
 
 RAM = bytes(range(256)) * 20

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from helpers.elf_maker import NOBITS, Section, Symbol, make_elf
-from kheap.dump.image import default_offset, read_image
+from kheap.dump.program.image import default_offset, read_image
 from kheap.errors import DumpError
 from kheap.profile import Profile
 
@@ -354,7 +354,7 @@ def test_a_program_cut_short(tmp_path, bits):
 
 def test_a_file_that_is_too_large(tmp_path, monkeypatch):
     path = make_elf(tmp_path / "e", sections=BASICS)
-    monkeypatch.setattr("kheap.dump.image.MOST_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr("kheap.dump.program.image.MOST_BYTES", path.stat().st_size - 1)
     with pytest.raises(DumpError, match=r"e: more than the [\d,]+ bytes that a program may have"):
         read_image(path)
 

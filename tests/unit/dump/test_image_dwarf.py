@@ -10,8 +10,8 @@ from zlib import compress
 import pytest
 
 from helpers.elf_maker import HEAP_TYPES, Section, Symbol, compile_elf, make_elf
-from kheap.dump._debug_types import MOST_ELEMENTS
-from kheap.dump.image import read_image
+from kheap.dump.program._debug_types import MOST_ELEMENTS
+from kheap.dump.program.image import read_image
 from kheap.errors import DumpError
 
 # ---------------------------------------------------------------------- real programs
@@ -369,7 +369,7 @@ def test_more_heaps_than_are_told(tmp_path):
 
 def test_entries_that_refer_to_each_other_too_often(tmp_path, monkeypatch):
     """Thousands of structures, each in the one before and all of them members of one."""
-    monkeypatch.setattr("kheap.dump._debug_units._LEAST_READS", 1 << 14)
+    monkeypatch.setattr("kheap.dump.program._debug_units._LEAST_READS", 1 << 14)
     count = 1500
     inner = b"\x02s\0\x04" * count + b"\0" * count
     top = structure(b"ctx", 4, *(member(b"m", FIRST + 4 * i, 0) for i in range(count)))
@@ -492,7 +492,7 @@ def test_damaged_abbreviations(tmp_path, table, reason):
     ("most", "reason"), [(30, "more than 30 bytes of abbreviations"), (1 << 21, None)]
 )
 def test_more_abbreviations_than_are_read(tmp_path, monkeypatch, most, reason):
-    monkeypatch.setattr("kheap.dump._debug_units._MOST_ABBREVIATION_BYTES", most)
+    monkeypatch.setattr("kheap.dump.program._debug_units._MOST_ABBREVIATION_BYTES", most)
     image = read(tmp_path, unit(K_HEAP, variable(b"one", FIRST)))
     assert [o.name for o in image.objects] == ["one"] * (reason is None)
     assert (f"debug information cannot be read: {reason}" in image.notes) is (reason is not None)
@@ -500,7 +500,7 @@ def test_more_abbreviations_than_are_read(tmp_path, monkeypatch, most, reason):
 
 def test_attributes_without_bytes_are_paid_for(tmp_path, monkeypatch):
     """Each of these entries of a byte has two hundred of them."""
-    monkeypatch.setattr("kheap.dump._debug_units._LEAST_READS", 1 << 14)
+    monkeypatch.setattr("kheap.dump.program._debug_units._LEAST_READS", 1 << 14)
     flags = [("byte_size", 0x19)] * 200
     table = abbreviations((UNIT, 1), (STRUCTURE, 1, NAME, SIZE), (STRUCTURE, 0, *flags))
     image = read(tmp_path, unit(b"\x03" * 1000, K_HEAP), table)
@@ -510,7 +510,7 @@ def test_attributes_without_bytes_are_paid_for(tmp_path, monkeypatch):
 
 
 def test_more_entries_than_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("kheap.dump._debug_units._MOST_READS", 1000)
+    monkeypatch.setattr("kheap.dump.program._debug_units._MOST_READS", 1000)
     info = unit(K_HEAP, variable(b"one", FIRST), *[variable(b"x", FIRST, 0)] * 99)
     image = read(tmp_path, info)
     assert [o.name for o in image.objects] == ["one"]
@@ -539,7 +539,7 @@ def test_a_table_of_abbreviations_somewhere_else(tmp_path):
 
 
 def test_more_units_than_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("kheap.dump._debug_units._MOST_UNITS", 10)
+    monkeypatch.setattr("kheap.dump.program._debug_units._MOST_UNITS", 10)
     sound = unit(K_HEAP, variable(b"one", FIRST))
     assert [o.name for o in read(tmp_path, unit(b"") * 9 + sound).objects] == ["one"]
     image = read(tmp_path, unit(b"") * 10 + sound)
@@ -567,7 +567,7 @@ def test_a_damaged_unit_that_could_name_heaps_in_a_table(tmp_path):
 
 
 def test_compressed_sections_that_grow_too_large_together(tmp_path, monkeypatch):
-    monkeypatch.setattr("kheap.dump.image.MOST_BYTES", 100_000)
+    monkeypatch.setattr("kheap.dump.program.image.MOST_BYTES", 100_000)
     data = pack("<III", 1, 60_000, 1) + compress(bytes(60_000))
     sections = [Section(f".debug_{name}", None, data, flags=0x800) for name in ("str", "info")]
     notes = read_image(make_elf(tmp_path / "e", sections=sections)).notes

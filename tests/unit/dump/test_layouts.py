@@ -8,9 +8,9 @@ import pytest
 
 from helpers.elf_maker import Section, make_elf
 from kheap.dump.find import heaps_in
-from kheap.dump.image import read_image
-from kheap.dump.layouts import checked_profile
 from kheap.dump.memory import Memory
+from kheap.dump.program.image import read_image
+from kheap.dump.program.layouts import checked_profile
 from kheap.heaps.sys_heap import SysHeap
 from kheap.profile import Profile
 

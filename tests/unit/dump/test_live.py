@@ -6,11 +6,11 @@ import pytest
 
 from helpers.gdb_stub import GdbStub
 from helpers.small_target import PROFILE, SmallTarget
-from kheap.dump.gdb_remote import GdbRemote
-from kheap.dump.image import read_image
-from kheap.dump.live import MOST_TAKES, LiveTarget, Replayed, UsedChunk
 from kheap.dump.memory import Memory
-from kheap.dump.recording import Header, Recorder, Recording
+from kheap.dump.program.image import read_image
+from kheap.dump.target.gdb_remote import GdbRemote
+from kheap.dump.target.live import MOST_TAKES, LiveTarget, Replayed, UsedChunk
+from kheap.dump.target.recording import Header, Recorder, Recording
 from kheap.errors import DumpError
 
 

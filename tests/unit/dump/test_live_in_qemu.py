@@ -9,9 +9,9 @@ from helpers.elf_maker import Section, Symbol, make_elf
 from helpers.qemu import COUNTER, RAM, microcontroller
 from helpers.small_target import SmallTarget
 from kheap import SysHeap
-from kheap.dump.gdb_remote import GdbRemote
-from kheap.dump.image import read_image
-from kheap.dump.live import LiveTarget
+from kheap.dump.program.image import read_image
+from kheap.dump.target.gdb_remote import GdbRemote
+from kheap.dump.target.live import LiveTarget
 from kheap.errors import DumpError
 from kheap.profile import Profile
 

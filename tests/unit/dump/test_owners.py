@@ -10,11 +10,11 @@ from helpers import build
 from helpers.elf_maker import Section, Symbol, compile_elf, make_elf
 from helpers.ram import RAM, Ram
 from kheap.dump import owners as owners_module
-from kheap.dump.containers import read_container
 from kheap.dump.dump import open_dump
-from kheap.dump.image import read_image
+from kheap.dump.formats.containers import read_container
 from kheap.dump.memory import Memory
 from kheap.dump.owners import Group, find_owners, grouped
+from kheap.dump.program.image import read_image
 
 OBJECT = RAM + 0x100
 VARIABLES = RAM + 0x200

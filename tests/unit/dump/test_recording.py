@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kheap.dump.memory import Memory
-from kheap.dump.recording import MOST_DELTAS, Header, Recorder, Recording
+from kheap.dump.target.recording import MOST_DELTAS, Header, Recorder, Recording
 from kheap.errors import DumpError
 from kheap.profile import Profile
 
@@ -255,7 +255,7 @@ def test_a_last_line_without_its_end_is_cut_short(tmp_path):
 def test_no_more_text_is_read_than_there_may_be(tmp_path, monkeypatch):
     path = tmp_path / "a.khr"
     record(path, [[(RAM, b"first")], [(RAM, b"second")]])
-    monkeypatch.setattr("kheap.dump.recording.MOST_TEXT_BYTES", 300)
+    monkeypatch.setattr("kheap.dump.target.recording.MOST_TEXT_BYTES", 300)
     with pytest.raises(DumpError, match=f"{path}: more than 300 bytes of text"):
         Recording(path)
 

@@ -10,9 +10,10 @@ import pytest
 import kheap
 from helpers.damage import PROFILES, used_heap
 from helpers.ram import RAM, Ram
+from kheap.dump import scan
 from kheap.dump.memory import Memory
 from kheap.dump.recognise import likely_profiles
-from kheap.dump.scan import MOST_PLACES, SLAB_WORDS, candidates
+from kheap.dump.scan import SLAB_WORDS, candidates
 from property.broken import name_of
 
 
@@ -195,9 +196,10 @@ def test_a_heap_that_goes_on_behind_its_piece_is_not_seen_by_its_ends():
     assert found(memory_of((RAM, data[:256]), (RAM + 0x1000, data[256:]))) == []
 
 
-def test_control_blocks_without_end():
-    """What looks like control blocks only is looked at so often, and not for ever."""
-    data = pack("<IIII", 13 << 16, 0, 1000, 0) * (MOST_PLACES + 100)
+def test_control_blocks_without_end(monkeypatch):
+    """What only looks like control blocks is looked at so often, and not for ever."""
+    monkeypatch.setattr(scan, "MOST_PLACES", 100)
     heap = bytes(kheap.SysHeap(512, kheap.Profile(bits=32), RAM).region)
-    assert found(memory_of((RAM, data + heap))) == []
-    assert found(memory_of((RAM, data[: 16 * 100] + heap))) == [(RAM + 1600, 512)]
+    for count, seen in ((99, [(RAM + 16 * 99, 512)]), (100, [])):
+        data = pack("<IIII", 13 << 16, 0, 1000, 0) * count
+        assert found(memory_of((RAM, data + heap))) == seen

@@ -10,9 +10,9 @@ from helpers import build
 from helpers.elf_maker import HEAP_TYPES, Section, Symbol, compile_elf, make_elf
 from helpers.ram import RAM, Ram
 from kheap.dump import waiters as waiters_module
-from kheap.dump.containers import read_container
-from kheap.dump.image import read_image
+from kheap.dump.formats.containers import read_container
 from kheap.dump.memory import Memory
+from kheap.dump.program.image import read_image
 from kheap.dump.waiters import Stack, Threads, Waiter, WaitQueue, stack_of_symbol
 
 OBJECT = RAM + 0x100

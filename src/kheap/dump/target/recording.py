@@ -33,13 +33,13 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kheap.dump._deltas import Piece, changes, pieces_of, put, ranges_of
 from kheap.dump.memory import Memory
+from kheap.dump.target._deltas import Piece, changes, pieces_of, put, ranges_of
 from kheap.errors import DumpError
 from kheap.profile import Profile
 
 if TYPE_CHECKING:
-    from kheap.dump.image import Image
+    from kheap.dump.program.image import Image
 
 __all__ = ["Header", "Recorder", "Recording"]
 

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from kheap.dump._console_lines import Lines
+from kheap.dump.console._console_lines import Lines
 
 __all__ = ["Fault", "Faults"]
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 
-from kheap.dump._console_lines import Lines, Notes
-from kheap.dump._printed_heap import LastLine, PrintedBucket, PrintedChunk, PrintedHeap
-from kheap.dump._printed_layout import best_guess
+from kheap.dump.console._console_lines import Lines, Notes
+from kheap.dump.console._printed_heap import LastLine, PrintedBucket, PrintedChunk, PrintedHeap
+from kheap.dump.console._printed_layout import best_guess
 
 __all__ = ["PrintedHeaps"]
 

@@ -31,7 +31,7 @@ from elftools.dwarf.dwarf_expr import DWARFExprOp, DWARFExprParser
 from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DwarfConfig, DWARFInfo
 from elftools.dwarf.structs import DWARFStructs
 
-from kheap.dump._symbols import printable
+from kheap.dump.program._symbols import printable
 
 __all__ = [
     "FAILURES", "SECTIONS", "DwarfError", "Units", "expression", "number", "reference", "text",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kheap.profile import Profile
 
 if TYPE_CHECKING:
-    from kheap.dump.image import Image
+    from kheap.dump.program.image import Image
 
 __all__ = ["checked_profile"]
 

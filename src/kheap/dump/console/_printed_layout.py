@@ -20,7 +20,7 @@ from kheap._core.chunk import Geometry, geometry_of
 from kheap.profile import RELEASES, Profile
 
 if TYPE_CHECKING:
-    from kheap.dump._printed_heap import PrintedChunk, PrintedHeap
+    from kheap.dump.console._printed_heap import PrintedChunk, PrintedHeap
 
 __all__ = ["Guess", "PrintedLayout", "best_guess", "layout_facts"]
 

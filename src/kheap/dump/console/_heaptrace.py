@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kheap.dump._console_lines import Lines, Notes
+from kheap.dump.console._console_lines import Lines, Notes
 
 __all__ = ["HeapGrowth", "HeapResize", "Heaptrace", "HeaptraceReader", "ThreadUse", "TracedBlock"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kheap.dump._printed_layout import PrintedLayout, best_guess, layout_facts
-from kheap.dump._rebuild import obstacle, region_of
+from kheap.dump.console._printed_layout import PrintedLayout, best_guess, layout_facts
+from kheap.dump.console._rebuild import obstacle, region_of
 from kheap.profile import Profile
 
 __all__ = ["LastLine", "PrintedBucket", "PrintedChunk", "PrintedHeap"]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from kheap.errors import DumpError
 
 if TYPE_CHECKING:
-    from kheap.dump.containers import Container
+    from kheap.dump.formats.containers import Container
 
 __all__ = ["is_intel_hex", "is_srec", "read_intel_hex", "read_srec"]
 

@@ -24,7 +24,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from kheap.dump.containers import Container
+    from kheap.dump.formats.containers import Container
 
 __all__ = ["Lines", "find", "looks_like", "read"]
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kheap.dump._heap_objects import HeapObject, HeapObjects, Section, default_offset
-from kheap.dump._symbols import MOST_SYMBOLS, Symbol, Symbols
 from kheap.dump.memory import Memory
+from kheap.dump.program._heap_objects import HeapObject, HeapObjects, Section, default_offset
+from kheap.dump.program._symbols import MOST_SYMBOLS, Symbol, Symbols
 from kheap.errors import DumpError
 from kheap.profile import Profile, banner_release, profile_of_options
 
 if TYPE_CHECKING:
-    from kheap.dump._debug_types import DebugTypes
-    from kheap.dump._elf_sections import ElfProgram
+    from kheap.dump.program._debug_types import DebugTypes
+    from kheap.dump.program._elf_sections import ElfProgram
 
 __all__ = ["HeapObject", "Image", "Section", "Symbol", "default_offset", "read_image"]
 
@@ -48,7 +48,7 @@ class Image:
     """
 
     def __init__(self, path: str, content: bytes) -> None:
-        from kheap.dump._elf_sections import ElfProgram  # Loads pyelftools.
+        from kheap.dump.program._elf_sections import ElfProgram  # Loads pyelftools.
 
         self.path = path
         self.notes: list[str] = []
@@ -152,8 +152,8 @@ class Image:
             return None
 
     def _read_types(self, program: ElfProgram) -> DebugTypes | None:
-        from kheap.dump._debug_types import DebugTypes
-        from kheap.dump._debug_units import FAILURES, SECTIONS, Units
+        from kheap.dump.program._debug_types import DebugTypes
+        from kheap.dump.program._debug_units import FAILURES, SECTIONS, Units
 
         wanted = [each for each in program.sections if each.name in SECTIONS]
         if not any(each.name == ".debug_info" for each in wanted):

@@ -6,7 +6,7 @@ Not here: finding the heaps (``find.py``).
 from __future__ import annotations
 
 from kheap.dump.heap_image import HeapImage
-from kheap.dump.image import Image
+from kheap.dump.program.image import Image
 
 __all__ = ["note_overlaps"]
 

@@ -15,10 +15,10 @@ from itertools import chain, islice
 from math import gcd
 from typing import TYPE_CHECKING
 
-from kheap.dump._symbols import Symbol, Symbols
+from kheap.dump.program._symbols import Symbol, Symbols
 
 if TYPE_CHECKING:
-    from kheap.dump._debug_types import DebugTypes, Variable
+    from kheap.dump.program._debug_types import DebugTypes, Variable
 
 __all__ = ["HeapObject", "HeapObjects", "Section", "default_offset"]
 

@@ -16,17 +16,17 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from kheap.dump.chunk_table import USED
-from kheap.dump.containers import Container
 from kheap.dump.dump import Dump
 from kheap.dump.find import Finder
+from kheap.dump.formats.containers import Container
 from kheap.dump.inspection import HeapInspection, Inspection, inspect
 from kheap.dump.memory import Memory
 
 if TYPE_CHECKING:
-    from kheap.dump.gdb_remote import GdbRemote
     from kheap.dump.heap_image import HeapImage
-    from kheap.dump.image import Image
-    from kheap.dump.recording import Recording
+    from kheap.dump.program.image import Image
+    from kheap.dump.target.gdb_remote import GdbRemote
+    from kheap.dump.target.recording import Recording
     from kheap.profile import Profile
 
 __all__ = ["MOST_TAKES", "Change", "LiveTarget", "Replayed", "Sample", "UsedChunk", "change_of"]

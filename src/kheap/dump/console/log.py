@@ -14,36 +14,17 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
-from kheap.dump._console_lines import Lines, Notes
-from kheap.dump._faults import Fault, Faults
-from kheap.dump._heaptrace import (
-    HeapGrowth,
-    HeapResize,
+from kheap.dump.console._console_lines import Lines, Notes
+from kheap.dump.console._faults import Fault, Faults
+from kheap.dump.console._heaptrace import (
     Heaptrace,
     HeaptraceReader,
-    ThreadUse,
-    TracedBlock,
 )
-from kheap.dump._printed_heap import PrintedBucket, PrintedChunk, PrintedHeap
-from kheap.dump._printed_layout import PrintedLayout
-from kheap.dump._printed_reader import PrintedHeaps
+from kheap.dump.console._printed_heap import PrintedHeap
+from kheap.dump.console._printed_reader import PrintedHeaps
 from kheap.profile import nearest_release
 
-__all__ = [
-    "ConsoleLog",
-    "Fault",
-    "HeapGrowth",
-    "HeapResize",
-    "Heaptrace",
-    "KernelHeap",
-    "PrintedBucket",
-    "PrintedChunk",
-    "PrintedHeap",
-    "PrintedLayout",
-    "ThreadUse",
-    "TracedBlock",
-    "read_console",
-]
+__all__ = ["ConsoleLog", "KernelHeap", "read_console"]
 
 
 @dataclass(frozen=True, slots=True)

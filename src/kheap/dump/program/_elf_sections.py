@@ -18,7 +18,7 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Section
 
-from kheap.dump._symbols import name_at
+from kheap.dump.program._symbols import name_at
 from kheap.errors import DumpError
 
 __all__ = ["ElfProgram", "ElfSection"]

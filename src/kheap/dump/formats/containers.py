@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from kheap.dump import _coredump, _coredump_log, _elf_core, _hex
+from kheap.dump.formats import _coredump, _coredump_log, _elf_core, _hex
 from kheap.dump.memory import Memory
 from kheap.errors import DumpError
 

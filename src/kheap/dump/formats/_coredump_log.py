@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from kheap.dump import _coredump
+from kheap.dump.formats import _coredump
 
 if TYPE_CHECKING:
-    from kheap.dump.containers import Container
+    from kheap.dump.formats.containers import Container
 
 __all__ = ["looks_like", "read"]
 

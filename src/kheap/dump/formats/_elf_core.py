@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kheap.errors import DumpError
 
 if TYPE_CHECKING:
-    from kheap.dump.containers import Container
+    from kheap.dump.formats.containers import Container
 
 __all__ = ["looks_like", "read"]
 

@@ -14,7 +14,7 @@ from itertools import product
 
 from elftools.dwarf.die import DIE
 
-from kheap.dump._debug_units import (
+from kheap.dump.program._debug_units import (
     FAILURES,
     Unit,
     Units,

@@ -20,7 +20,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from kheap.dump.gdb_packets import MOST_PACKET_BYTES, NoAnswer, Packets
+from kheap.dump.target.gdb_packets import MOST_PACKET_BYTES, NoAnswer, Packets
 from kheap.errors import DumpError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from kheap.heaps.sys_heap import SysHeap
 
 if TYPE_CHECKING:
-    from kheap.dump._printed_heap import PrintedChunk, PrintedHeap
-    from kheap.dump._printed_layout import Guess
+    from kheap.dump.console._printed_heap import PrintedChunk, PrintedHeap
+    from kheap.dump.console._printed_layout import Guess
 
 __all__ = ["obstacle", "region_of"]
 

@@ -1,0 +1,1 @@
+"""The files that hold a target's memory, told apart by content."""

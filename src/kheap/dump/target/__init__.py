@@ -1,0 +1,1 @@
+"""Running targets, sampled over GDB's protocol, and recordings of them."""
