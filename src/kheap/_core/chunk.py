@@ -37,7 +37,7 @@ Invariants; the checker, the errors and the tests use these names:
   I6   Chunk 0 is used, has LEFT_SIZE 0 and the size that its region gives it; so has n.
   I7   A used chunk has at least m units.
   I8   A ring holds free chunks of its bucket only, and FREE_PREV(FREE_NEXT(c)) == c.
-  I9   The statistics are the sums over the chunks.
+  I9   The statistics are the sums over the chunks, and the most allocated lie above them.
   I10  A used chunk's canary is intact.
 
 The accounting identity: 8 * n = 8 * (units of chunk 0) + sum of 8 * SIZE over all others.

@@ -12,10 +12,10 @@ to.  Not here: the heaps themselves (``recognise.py``), who waits (``waiters.py`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from re import compile, escape
 
 from kheap._core.chunk import plan
 from kheap.dump.memory import Memory, Segment
@@ -101,7 +101,7 @@ def _places(
     memory: Memory, known: list[tuple[int, int]], needle: bytes, align: int
 ) -> Iterator[int]:
     # A regular expression searches any buffer where it is; find() would need a copy.
-    pattern = compile(escape(needle))
+    pattern = re.compile(re.escape(needle))
     for start, end in _stretches(memory, known):
         data, at = memory.read(start, end - start) or b"", 0
         # From the next byte on, not behind the match: what is not aligned may overlap what is.
