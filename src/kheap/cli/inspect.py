@@ -67,12 +67,13 @@ class InspectCommand:
 
         found = inspect(opened_dump(args, args.dump), args.heap, owners=args.owners)
         verdicts = _verdicts(found, args.would_fit) if args.would_fit else None
+        shown = _bytes_at(found, args.hexdump) if args.hexdump else None
         if args.output is not None:
             _write_page(args.output, found)
         if args.json:
             _print_object(found, verdicts)
         else:
-            _print_text(args, found, verdicts)
+            _print_text(args, found, verdicts, shown)
         serves = verdicts is None or "fits" in verdicts
         return 0 if found.is_sound and serves else 1
 
@@ -122,7 +123,10 @@ def _verdicts(found: Inspection, request: tuple[int, int]) -> list[Verdict | str
 
 
 def _print_text(
-    args: argparse.Namespace, found: Inspection, verdicts: list[Verdict | str] | None
+    args: argparse.Namespace,
+    found: Inspection,
+    verdicts: list[Verdict | str] | None,
+    shown: tuple[int, bytes] | None,
 ) -> None:
     from kheap.report.inspect_text import chunk_lines, hexdump_lines, inspect_lines, verdict_lines
     from kheap.report.terminal import print_lines
@@ -135,9 +139,9 @@ def _print_text(
             print(f"\n{heap.image.name}")
             for line in chunk_lines(heap):
                 print(line)
-    if args.hexdump is not None:
+    if shown is not None:
         print()
-        for line in hexdump_lines([h.image for h in found.heaps], *_bytes_at(found, args.hexdump)):
+        for line in hexdump_lines([heap.image for heap in found.heaps], *shown):
             print(line)
 
 
