@@ -29,6 +29,7 @@ __all__ = [
     "add_size",
     "add_trace",
     "address_argument",
+    "count_argument",
     "size_argument",
 ]
 
@@ -54,6 +55,17 @@ def address_argument(text: str) -> int:
         return int(text, 0)
     except ValueError:
         raise argparse.ArgumentTypeError(f"not an address: {text!r}") from None
+
+
+def count_argument(text: str) -> int:
+    """A number from 1 on, for argparse."""
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"not a number from 1 on: {text!r}")
+    return count
 
 
 # ---------------------------------------------------------------------- any command

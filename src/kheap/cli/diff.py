@@ -24,7 +24,7 @@ class DiffCommand:
         parser.add_argument("--heap", metavar="NAME", help="only the heap of this name or address")
         parser.add_argument(
             "--most",
-            type=_count,
+            type=arguments.count_argument,
             default=10,
             metavar="N",
             help="rows of each table in the text (default 10); --json has all",
@@ -43,13 +43,3 @@ class DiffCommand:
         found = diff(before, after, args.heap)
         print_answer(args, lambda: diff_object(found), lambda: diff_lines(found, args.most))
         return 0 if found.is_clean else 1
-
-
-def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"not a number from 1 on: {text!r}")
-    return count

@@ -24,7 +24,7 @@ class ExplainCommand:
         arguments.add_overhead(parser)
         parser.add_argument(
             "--limit",
-            type=_count,
+            type=arguments.count_argument,
             default=10,
             metavar="K",
             help="how many failures are explained, the first ones (default 10)",
@@ -53,13 +53,3 @@ class ExplainCommand:
             lambda: explain_lines(done, found, args.overhead),
         )
         return 1 if done.failed else 0
-
-
-def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"not a number from 1 on: {text!r}")
-    return count

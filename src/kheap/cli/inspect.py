@@ -87,13 +87,17 @@ def opened_dump(args: argparse.Namespace, paths: str | list[str]) -> Dump:
     """
     from kheap.dump.dump import open_dump
 
-    elf, args.elf = args.elf, None
-    try:
-        profile = chosen_profile(args)
-    finally:
-        args.elf = elf
-    with as_command_error(OSError):
-        return open_dump(paths, elf=elf, base=args.base, profile=profile)
+    text = args.profile
+    with as_command_error(OSError, ValueError):
+        if text is not None:
+            Profile.parse(text)  # What it says must be possible, whatever is in the files.
+        dump = open_dump(paths, elf=args.elf, base=args.base)
+        if text is None:
+            return dump
+        # What it leaves open is as the program or the bytes say.
+        known = [heap.profile for heap in dump.heaps]
+        profile = Profile.parse(text, base=known[0] if known else None)
+        return open_dump(paths, elf=args.elf, base=args.base, profile=profile)
 
 
 def _stretch(text: str) -> tuple[int, int]:
@@ -113,6 +117,9 @@ def _verdicts(found: Inspection, request: tuple[int, int]) -> list[Verdict | str
     """For each heap what the request would meet, or why that cannot be told."""
     verdicts: list[Verdict | str] = []
     for heap in found.heaps:
+        if heap.image.is_partial:
+            verdicts.append("cannot be told: the dump holds only a part of it")
+            continue
         try:
             verdicts.append(heap.image.heap.why(request[0], align=request[1]))
         except HeapCorruption as error:

@@ -54,7 +54,12 @@ class WatchCommand:
             type=_seconds,
             help=f"time between samples (default {INTERVAL_S:g}; of a recording, as it was)",
         )
-        parser.add_argument("--samples", metavar="N", type=_count, help="end after so many samples")
+        parser.add_argument(
+            "--samples",
+            metavar="N",
+            type=arguments.count_argument,
+            help="end after so many samples",
+        )
         parser.add_argument("--record", metavar="FILE", help="write every sample to a recording")
         parser.add_argument(
             "--halt",
@@ -90,12 +95,6 @@ def _seconds(text: str) -> float:
     if not 0 <= value <= LONGEST_INTERVAL_S:
         raise argparse.ArgumentTypeError(f"not a time in seconds, up to a day: {text!r}")
     return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a number of samples: {text!r}")
-    return int(text)
 
 
 @contextmanager
