@@ -6,9 +6,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from kheap.cli import arguments
-from kheap.cli.common import as_command_error, chosen_profile
+from kheap.cli.common import as_command_error
 from kheap.cli.output import written_file
 from kheap.errors import CommandError, HeapCorruption
+from kheap.profile import Profile
 
 if TYPE_CHECKING:
     from kheap.dump.dump import Dump
@@ -87,17 +88,22 @@ def opened_dump(args: argparse.Namespace, paths: str | list[str]) -> Dump:
     """
     from kheap.dump.dump import open_dump
 
-    text = args.profile
-    with as_command_error(OSError, ValueError):
-        if text is not None:
-            Profile.parse(text)  # What it says must be possible, whatever is in the files.
+    with as_command_error(OSError):
         dump = open_dump(paths, elf=args.elf, base=args.base)
-        if text is None:
+        if args.profile is None:
             return dump
-        # What it leaves open is as the program or the bytes say.
-        known = [heap.profile for heap in dump.heaps]
-        profile = Profile.parse(text, base=known[0] if known else None)
+        profile = _told_profile(args.profile, dump)
         return open_dump(paths, elf=args.elf, base=args.base, profile=profile)
+
+
+def _told_profile(text: str, dump: Dump) -> Profile:
+    """What ``--profile`` says; what it leaves open is as the bytes or the program say."""
+    known = [heap.profile for heap in dump.heaps]
+    if dump.image is not None and dump.image.profile is not None:
+        known.append(dump.image.profile)
+    default = Profile(bits=dump.container.bits or 64)
+    with as_command_error(ValueError):
+        return Profile.parse(text, base=[*known, default][0])
 
 
 def _stretch(text: str) -> tuple[int, int]:

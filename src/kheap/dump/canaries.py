@@ -17,7 +17,7 @@ from kheap.dump.recognise import ENOUGH_FACTS, fitting
 from kheap.heaps.sys_heap import SysHeap
 from kheap.profile import Profile
 
-__all__ = ["address_by_canaries"]
+__all__ = ["address_by_canaries", "notes_of_canaries"]
 
 
 def address_by_canaries(
@@ -41,6 +41,15 @@ def address_by_canaries(
             if told is not None:
                 return told
     return None
+
+
+def notes_of_canaries(heap: SysHeap, profiles: Iterable[Profile], *, whole: bool) -> list[str]:
+    """What is to be said of a broken heap whose canaries are those of another address."""
+    region = bytearray(heap.region[heap.start :])
+    told = address_by_canaries(region, profiles, whole=whole)
+    if told in (None, heap.base_address + heap.start):
+        return []
+    return [f"its canaries are those of a heap at {told:#x}: is the dump's address right?"]
 
 
 def _told_address(heap: SysHeap, table: ChunkTable) -> int | None:

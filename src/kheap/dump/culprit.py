@@ -123,11 +123,13 @@ def _place_of(heap: SysHeap, finding: Finding) -> int:
         return byte + 8 * max(1, units) - 8
     if finding.field.startswith("bucket "):
         return heap.profile.layout().table_byte + 4 * int(finding.field.split()[1])
+    word = heap.profile.bits // 8
     within = {
         "LEFT_SIZE": 0, "header": 0, "SIZE_AND_USED": width, "FREE_PREV": 2 * width,
-        "FREE_NEXT": 3 * width, "end_chunk": 8, "avail_buckets": 12, "statistics": 16,
+        "FREE_NEXT": 3 * width, "end_chunk": 8, "avail_buckets": 12, "free_bytes": 16,
+        "allocated_bytes": 16 + word, "max_allocated_bytes": 16 + 2 * word,
     }  # fmt: skip
-    return byte + within.get(finding.field, 16)
+    return byte + within[finding.field]
 
 
 def _message(finding: Finding, address: int, diagnosis: Diagnosis) -> str:

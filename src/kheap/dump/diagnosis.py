@@ -233,7 +233,7 @@ class _Search:
         if invariant == 6:
             return self._control_field()
         if invariant == 9:
-            return Finding(0, "statistics")
+            return self._wrong_statistic()
         if invariant == 10:
             return Finding(met_at, "canary")
         return Finding(met_at, "SIZE_AND_USED", self.survey.field_of(met_at))
@@ -273,6 +273,17 @@ class _Search:
     def _control_word(self, i: int) -> int:
         start = self.heap.start + 4 * i
         return int.from_bytes(self.heap.region[start : start + 4], "little")
+
+    def _wrong_statistic(self) -> Finding:
+        """The first of the three that is not what the chunks sum up to."""
+        survey, heap = self.survey, self.heap
+        free = 8 * survey.free_units - heap.uncounted * survey.free_count
+        allocated = 8 * survey.used_units - heap.uncounted * survey.used_count
+        if heap._stat(0) != free:
+            return Finding(0, "free_bytes", heap._stat(0), free)
+        if heap._stat(1) != allocated:
+            return Finding(0, "allocated_bytes", heap._stat(1), allocated)
+        return Finding(0, "max_allocated_bytes", heap._stat(2), None)
 
     def _wrong_mask(self) -> Finding:
         """The bits of the buckets; all chunks are known where these are looked at."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,8 +75,11 @@ class Dump:
         Raises:
             DumpError: There is none; the text names those that are there.
         """
+        address = None
+        with suppress(ValueError):
+            address = int(name, 16 if name[:2] in ("0x", "0X") else 10)
         for heap in self.heaps:
-            if name in (heap.name, hex(heap.address), hex(heap.first_address)):
+            if name == heap.name or address in (heap.address, heap.first_address):
                 return heap
         names = ", ".join(heap.name for heap in self.heaps) or "none"
         raise DumpError(f"{self.path}: no heap is called {name!r}; there are: {names}")
@@ -125,7 +129,7 @@ def _find_heaps(dump: Dump, profile: Profile | None) -> None:
     container = dump.container
     finder = _searched(dump, profile)
     base = finder.told_base
-    if base is not None and base >= 0:
+    if base is not None and base >= 0 and len(container.memory.segments) == 1:
         _move(container, base)
         finder = _searched(dump, profile)
         dump.notes.append(f"by the canaries of its heaps the image lies at {base:#x}")
@@ -162,15 +166,16 @@ def _rebuild_heaps(dump: Dump) -> None:
     if dump.console is None:
         return
     known = {heap.first_address for heap in dump.heaps}
-    last = {printed.address: printed for printed in dump.console.heaps}
     left = REBUILT_BYTES
-    for address, printed in sorted(last.items()):
-        if address in known or 8 * printed.end_chunk > left:
+    for printed in reversed(dump.console.heaps):
+        if printed.address in known or 8 * printed.end_chunk > left:
             continue
         region = printed.rebuild()
         if region is not None:
+            known.add(printed.address)
             left -= len(region)
             dump.heaps.append(_rebuilt(printed, region))
+    dump.heaps.sort(key=lambda heap: heap.address)
 
 
 def _rebuilt(printed: PrintedHeap, region: bytes) -> HeapImage:

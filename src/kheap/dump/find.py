@@ -11,15 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from kheap.dump.canaries import address_by_canaries
-from kheap.dump.chunk_table import FREE, USED
+from kheap.dump.canaries import address_by_canaries, notes_of_canaries
 from kheap.dump.heap_image import HeapImage
 from kheap.dump.memory import Memory
 from kheap.dump.objects import HeapRecord, lost_records, read_record, records_of
 from kheap.dump.program.layouts import checked_profile
 from kheap.dump.program.overlaps import note_overlaps
 from kheap.dump.recognise import (
-    ALL_FACTS,
     ENOUGH_FACTS,
     Recognised,
     facts_that_hold,
@@ -133,8 +131,8 @@ class Finder:
         if record is not None and record.heap == 0:
             self.notes.append(f"{found.name} is not initialised: its object holds no heap")
             return None
-        initial = read_record(image.memory, found.address, width)
-        region = found.buffer or _told_region(initial)
+        told = _told_region(read_record(image.memory, found.address, width))
+        region = told or found.buffer
         said = record.region if record else None
         how = f"named by {found.how}"
         if region is None and record is not None:
@@ -145,7 +143,8 @@ class Finder:
                     f"{found.name}: its object points to {record.heap:#x}, outside its region at"
                     f" {region[0]:#x}: the object at {found.address:#x} is damaged"
                 )
-            if said is not None and said[0] == region[0]:
+            # Its symbol tells how much there is, of which it may have been given less.
+            if told is None and said and said[0] == region[0] and said[1] <= region[1]:
                 region = said
             return _Place(found.name, found.kind, found.address, *region, True, how)
         if record is None:
@@ -266,13 +265,8 @@ class Finder:
             told = address_by_canaries(data, profiles, whole=place.is_whole)
             self.told_base = told and told - place.address
         found = recognise(data, self._based(place), profiles, held_bytes=held, whole=place.is_whole)
-        if found is None and self.profile is not None:
-            found = recognise(
-                data, place.address, list(likely_profiles()), held_bytes=held, whole=place.is_whole
-            )
-            if found is not None:
-                self.notes.append(f"{place.name or hex(place.address)} is no heap of {self.profile}"
-                                  f" but of {found.heap.profile}")  # fmt: skip
+        if self.profile is not None and (found is None or found.diagnosis.finding):
+            found = self._of_another_profile(place, data, held) or found
         if found is None or (is_guess and found.facts < ENOUGH_FACTS):
             if place.name and not is_guess:
                 self.notes.append(f"{place.name}: no heap can be made out in the {len(data):,}"
@@ -282,6 +276,19 @@ class Finder:
             return False
         self._keep(place, found, held)
         return True
+
+    def _of_another_profile(self, place: _Place, data: bytearray, held: int) -> Recognised | None:
+        """The heap as one of a profile that nobody told, if that makes it sound."""
+        found = recognise(
+            data, self._based(place), [*likely_profiles()], held_bytes=held, whole=place.is_whole
+        )
+        if found is None or found.diagnosis.finding is not None:
+            return None
+        self.notes.append(
+            f"{place.name or hex(place.address)} is no heap of {self.profile}"
+            f" but of {found.heap.profile}"
+        )
+        return found
 
     def _is_news(self, found: Recognised, *, is_guess: bool) -> bool:
         """Whether no heap was found there yet; a broken one goes for a guess that fits better."""
@@ -332,6 +339,8 @@ class Finder:
         )
         if not place.how:
             self._identify(heap, found)
+        if found.diagnosis.finding is not None and self.is_based:
+            heap.notes += notes_of_canaries(found.heap, self._profiles(), whole=place.is_whole)
         if heap.is_partial:
             heap.notes.append(
                 f"the dump holds only {held:,} of its {heap.size_bytes:,} bytes; what is behind"
@@ -341,7 +350,7 @@ class Finder:
 
     def _identify(self, heap: HeapImage, found: Recognised) -> None:
         """Look for the object of a heap found by scanning, and say how sure it is one."""
-        heap.how = f"found by scanning: {_evidence(found)}"
+        heap.how = f"found by scanning: {found.evidence}"
         profile = heap.profile
         for bits in {profile.bits, 32} if self.bits is None else {self.bits}:
             if bits < 64 and profile.bits == 64 and profile.runtime_stats:
@@ -383,16 +392,4 @@ def _with_bits(profile: Profile, bits: int) -> Profile:
     header = "big" if bits == 32 and profile.bits == 64 else profile.header
     return Profile(
         profile.release, bits, header, profile.runtime_stats, hardening=profile.hardening
-    )
-
-
-def _evidence(found: Recognised) -> str:
-    diagnosis = found.diagnosis
-    table = diagnosis.table
-    if diagnosis.finding is not None:
-        return f"damaged, {found.facts} of {ALL_FACTS} facts about its ends hold"
-    sums = " and the statistics" if found.heap.profile.runtime_stats else ""
-    return (
-        f"the control block, all {table.count(USED):,} used and {table.count(FREE):,} free"
-        f" chunks{sums} agree"
     )

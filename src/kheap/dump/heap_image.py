@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from kheap.dump.chunk_table import FREE, UNDERSIZED, USED, Blocks, ChunkTable
@@ -115,12 +115,18 @@ class HeapImage:
 
     @cached_property
     def stats(self) -> HeapStats:
-        """The heap in numbers, over the chunks that can be read."""
+        """The heap in numbers, over the chunks that can be read.
+
+        ``max_allocated_bytes`` is None too where what the heap says of it cannot be, or where
+        the heap was rebuilt from a printout.
+        """
         heap = self.heap
+        highest = heap._stat(2) if heap.profile.runtime_stats and self.has_contents else None
         if self.corruption is None and not self.is_partial:
-            return heap.stats()
-        highest = heap._stat(2) if heap.profile.runtime_stats else None
-        return HeapStats.from_walk(self._sums(), heap.uncounted, 8 * heap.n + heap.hdr, highest)
+            return replace(heap.stats(), max_allocated_bytes=highest)
+        sums = HeapStats.from_walk(self._sums(), heap.uncounted, 8 * heap.n + heap.hdr, highest)
+        is_likely = highest is None or sums.allocated_bytes <= highest <= 8 * heap.n
+        return sums if is_likely else replace(sums, max_allocated_bytes=None)
 
     def _sums(self) -> _Sums:
         table = self.chunks

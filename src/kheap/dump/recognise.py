@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kheap._core.chunk import CANARY_SALT, Geometry, geometry_of, plan
+from kheap.dump.chunk_table import FREE, USED
 from kheap.dump.diagnosis import Diagnosis, diagnose
 from kheap.heaps.sys_heap import SysHeap
 from kheap.profile import Profile
@@ -30,6 +31,18 @@ class Recognised:
     heap: SysHeap
     diagnosis: Diagnosis
     facts: int
+
+    @property
+    def evidence(self) -> str:
+        """What speaks for it, in words."""
+        if self.diagnosis.finding is not None:
+            return f"damaged, {self.facts} of {ALL_FACTS} facts about its ends hold"
+        table = self.diagnosis.table
+        sums = " and the statistics" if self.heap.profile.runtime_stats else ""
+        return (
+            f"the control block, all {table.count(USED):,} used and {table.count(FREE):,} free"
+            f" chunks{sums} agree"
+        )
 
 
 def likely_profiles(bits: int | None = None, release: str | None = None) -> Iterator[Profile]:

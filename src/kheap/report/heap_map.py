@@ -12,6 +12,7 @@ __all__ = ["heap_map"]
 UNICODE = "·░▒▓█"
 ASCII = ".:+%#"
 BAD = "!"
+UNKNOWN = "?"
 
 
 def heap_map(
@@ -20,6 +21,7 @@ def heap_map(
     heap_units: int,
     *,
     bad: Iterable[tuple[int, int]] = (),
+    unknown: Iterable[tuple[int, int]] = (),
     ascii_only: bool = False,
     width: int = 64,
     lines: int = 4,
@@ -34,6 +36,7 @@ def heap_map(
         used: For each the units of it that are used: all of a used chunk, none of a free one.
         heap_units: Units of the heap.
         bad: (first, end) units of what is corrupt; each is marked.
+        unknown: Likewise of what is not known.
         ascii_only: Draw with ASCII.
         width: Characters in a line.
         lines: Lines, at most.
@@ -47,9 +50,14 @@ def heap_map(
     shades = (
         marks[_shade(before[i + 1] - before[i], bounds[i + 1] - bounds[i])] for i in range(cells)
     )
-    text, is_bad = _marked(list(shades), bad, bounds)
+    drawn = list(shades)
+    words = ""
+    for mark, word, stretches in ((UNKNOWN, "not known", unknown), (BAD, "corrupt", bad)):
+        if _mark(drawn, mark, stretches, bounds):
+            words += f"  {mark} {word}"
+    text = "".join(drawn)
     rows = [text[i : i + width] for i in range(0, cells, width)]
-    return [*rows, _legend(marks, 8 * heap_units / cells, is_bad=is_bad)]
+    return [*rows, _legend(marks, words, 8 * heap_units / cells)]
 
 
 def _used_before(starts: Sequence[int], used: list[int], bounds: list[int]) -> list[int]:
@@ -68,22 +76,22 @@ def _shade(used: int, units: int) -> int:
     return 4 if used >= units else 1 + 3 * used // units
 
 
-def _marked(
-    cells: list[str], bad: Iterable[tuple[int, int]], bounds: list[int]
-) -> tuple[str, bool]:
-    is_bad = False
-    for first, end in bad:
-        is_bad = True
+def _mark(
+    cells: list[str], mark: str, stretches: Iterable[tuple[int, int]], bounds: list[int]
+) -> bool:
+    """Put a mark on each cell of the stretches; whether there is one."""
+    found = False
+    for first, end in stretches:
+        found = True
         low = min(bisect_right(bounds, first) - 1, len(cells) - 1)
         high = max(low, bisect_right(bounds, end - 1) - 1)
-        cells[low : high + 1] = BAD * len(cells[low : high + 1])
-    return "".join(cells), is_bad
+        cells[low : high + 1] = mark * len(cells[low : high + 1])
+    return found
 
 
-def _legend(marks: str, scale: float, *, is_bad: bool) -> str:
+def _legend(marks: str, words: str, scale: float) -> str:
     size = f"{scale:.0f}" if scale >= 10 else f"{scale:.1f}".removesuffix(".0")
     return (
         f"{marks[4]} used  {marks[1]}{marks[2]}{marks[3]} partly  {marks[0]} free"
-        + (f"  {BAD} corrupt" if is_bad else "")
-        + f"; one character is {size} bytes"
+        f"{words}; one character is {size} bytes"
     )

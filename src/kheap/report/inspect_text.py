@@ -97,14 +97,16 @@ def _map_rows(heap: HeapImage, *, ascii_only: bool) -> list[str]:
     table = heap.chunks
     counts = bytes(int(code in (CONTROL, USED, DAMAGED)) for code in range(256))
     used = map(mul, table.units, table.state.translate(counts))
-    bad = [
-        (c, c + max(1, units))
-        for c, units, state in (heap.rows() if heap.corruption is not None else ())
-        if state in (DAMAGED, UNREAD)
-    ]
+    bad, unknown = [], []
+    if heap.corruption is not None or heap.is_partial:
+        for c, units, state in heap.rows():
+            if state in (DAMAGED, UNREAD):
+                # The last stretch of a heap that is partly there is only not known.
+                is_end = heap.is_partial and state == UNREAD and c + units == heap.heap.n
+                (unknown if is_end else bad).append((c, c + max(1, units)))
     if heap.corruption is not None:
         bad.append((heap.corruption.chunk, heap.corruption.chunk + 1))
-    return heap_map(table.chunk, used, heap.heap.n, bad=bad, ascii_only=ascii_only)
+    return heap_map(table.chunk, used, heap.heap.n, bad=bad, unknown=unknown, ascii_only=ascii_only)
 
 
 def _size_lines(heap: HeapImage) -> list[Line]:

@@ -256,6 +256,17 @@ def test_the_place_of_a_bucket(named):
         assert corruption.field_address == BASE + table + 4 * b
 
 
+@pytest.mark.parametrize("profile", [PROFILES[0], PROFILES[2]], ids=name_of)
+def test_the_place_of_a_statistic(profile):
+    word = profile.bits // 8
+    for i, field in enumerate(("free_bytes", "allocated_bytes", "max_allocated_bytes")):
+        named = Named(profile)
+        write(named, BASE + 16 + i * word, b"\xff" * word)
+        corruption = judged(named)
+        assert (corruption.chunk, corruption.field) == (0, field)
+        assert corruption.field_address == BASE + 16 + i * word
+
+
 def test_the_edge_of_a_heap_is_cut(named):
     """Bytes before the region's first and behind its last are not shown."""
     write(named, BASE + 8, b"\xff")

@@ -205,19 +205,25 @@ def test_the_heads_of_the_buckets(named):
         word(named, table + 4 * b, head)
 
 
-def test_statistics():
-    for profile in PROFILES:
-        if not profile.runtime_stats:
-            continue
-        named = Named(profile)
-        for i in range(3):
-            place = 16 + i * profile.bits // 8
-            old = named.heap.region[named.heap.start + place]
-            word(named, place, 0xFFFFFF if i else old ^ 1)
-            diagnosis = diagnose(named.heap)
-            assert diagnosis.finding == (0, "statistics", None, None), i
-            assert diagnosis.invariant == "I9"
+@pytest.mark.parametrize("profile", [p for p in PROFILES if p.runtime_stats], ids=name_of)
+def test_statistics(profile):
+    """The first that is wrong is named, with what the chunks sum up to."""
+    named = Named(profile)
+    stats, width = named.heap.stats(), profile.bits // 8
+    sums = {
+        "free_bytes": stats.free_bytes,
+        "allocated_bytes": stats.allocated_bytes,
+        "max_allocated_bytes": None,
+    }
+    for i, (field, expected) in enumerate(sums.items()):
+        for wrong in (0, (1 << 8 * width) - 1, 8 * named.heap.n + 1):
             named = Named(profile)
+            word(named, 16 + i * width, wrong, width)
+            diagnosis = diagnose(named.heap)
+            assert diagnosis.finding == (0, field, wrong, expected)
+            assert diagnosis.invariant == "I9"
+        word(named, 16 + 2 * width, 0, width)
+        assert diagnose(named.heap).finding.field == field
 
 
 # ---------------------------------------------------------------------- links

@@ -157,3 +157,9 @@ def test_real_lines(path):
         (7, "validation"),
     ]
     assert (found[0].address, found[0].place.rpartition("/")[2]) == (ADDRESS, "heap.c:176")
+
+
+def test_nothing_of_a_line_steers_a_terminal():
+    (fault,) = faults("\x1b]0;title\x07heap canary: corruption at 0x10 \x9b31m\u202e\n")
+    assert fault.text == "?]0;title?heap canary: corruption at 0x10 ?31m?"
+    assert fault.text.isprintable()

@@ -113,10 +113,14 @@ def test_what_shares_bytes_with_a_range(tmp_path):
         Symbol("code", 0x100, 64, "func"),
     ]
     image = read(tmp_path, symbols)
-    assert image.overlapping(RAM + 0x1000, RAM + 0x1800) == ["noinit", "buffer", "small"]
-    assert image.overlapping(RAM + 0x1014, RAM + 0x1015) == ["noinit", "buffer"]
-    assert image.overlapping(0x100, 0x104) == ["text"]
-    assert image.overlapping(RAM + 200, RAM + 0x1000) == []
+
+    def names(start, end):
+        return [each.name for each in image.overlapping(start, end)]
+
+    assert names(RAM + 0x1000, RAM + 0x1800) == ["noinit", "buffer", "small"]
+    assert names(RAM + 0x1014, RAM + 0x1015) == ["noinit", "buffer"]
+    assert names(0x100, 0x104) == ["text"]
+    assert names(RAM + 200, RAM + 0x1000) == []
 
 
 # ---------------------------------------------------------------------- symbols

@@ -57,3 +57,14 @@ def test_what_is_corrupt_is_marked():
     # Each character stands for 5 of the 255 units.
     assert [i for i, mark in enumerate(row) if mark == "!"] == [10, 20, 21]
     assert "! corrupt" in legend
+
+
+def test_what_is_not_known_is_marked():
+    """What is corrupt as well is said to be that."""
+    heap = kheap.SysHeap(2048, kheap.Profile(bits=32, runtime_stats=False), 0x20000000)
+    row, *_, legend = heap_map(
+        *columns(heap), heap.n, width=51, lines=1, bad=[(101, 102)], unknown=[(100, 255)]
+    )
+    assert row[20:] == "!" + 30 * "?"
+    assert "?" not in row[:20]
+    assert "? not known  ! corrupt" in legend

@@ -194,7 +194,8 @@ class Faults:
 
     def _take(self, number: int, line: str) -> bool:
         place = _PLACE.search(line)
-        text = line.strip()[:_MOST_TEXT]
+        # What a log holds may not steer the terminal that it is shown on.
+        text = "".join(c if c.isprintable() else "?" for c in line.strip()[:_MOST_TEXT])
         found = list(_ANY.finditer(line))
         for match in found:
             assert match.lastindex is not None

@@ -83,19 +83,14 @@ class Image:
         """The symbol of a name; of several, sized and then global ones go first."""
         return self._symbols.named(name)
 
-    def overlapping(self, start: int, end: int) -> list[str]:
-        """Names of the sections and sized objects that share bytes with [start, end).
+    def overlapping(self, start: int, end: int) -> list[Section | Symbol]:
+        """The sections and sized objects that share bytes with [start, end).
 
         The largest goes first.  Complexity: O(symbols).
         """
-        found: list[tuple[int, str]] = []
-        for section in self.sections:
-            if section.address < end and start < section.end:
-                found.append((-section.size, section.name))
-        for symbol in self._symbols.objects:
-            if symbol.address < end and start < symbol.end:
-                found.append((-symbol.size, symbol.name))
-        return [name for _, name in sorted(found)]
+        everything: list[Section | Symbol] = [*self.sections, *self._symbols.objects]
+        found = [each for each in everything if each.address < end and start < each.end]
+        return sorted(found, key=lambda each: (-each.size, each.name))
 
     def offset_of(self, struct: str, *members: str) -> int | None:
         """The offset of a member (of a member ...) of a structure, in bytes.

@@ -13,24 +13,11 @@ __all__ = ["note_overlaps"]
 
 def note_overlaps(heap: HeapImage, image: Image) -> None:
     """Add to a heap's notes what other parts of the program lie in its range."""
-    end = heap.address + heap.size_bytes
-    for name in image.overlapping(heap.address, end):
-        if not _is_own(name, heap, image):
+    start, end = heap.address, heap.address + heap.size_bytes
+    for other in image.overlapping(start, end):
+        # What it lies in is its buffer; where a heap was found by scanning, its end is rounded up.
+        if other.address > start or end > other.end + 7:
             heap.notes.append(
-                f"its range {heap.address:#x} to {end:#x} overlaps {name}: a fault of the"
+                f"its range {start:#x} to {end:#x} overlaps {other.name}: a fault of the"
                 " linker script, or of the address it was given"
             )
-
-
-def _is_own(name: str, heap: HeapImage, image: Image) -> bool:
-    """Whether a section or symbol is the heap's own buffer, or what that lies in."""
-    end = heap.address + heap.size_bytes
-    for section in image.sections:
-        if section.name == name:
-            return section.address <= heap.address and end <= section.address + section.size
-    symbol = image.symbol(name)
-    return (
-        symbol is not None
-        and symbol.address <= heap.address
-        and (end <= symbol.address + symbol.size + 7)
-    )
