@@ -175,6 +175,12 @@ def test_a_moment_seen_by_a_debugger(name, base):
     assert_sound(dump)
 
 
+def test_the_three_ways_show_the_same_bytes():
+    dumps = [opened(*CORES, name, base=base) for name, base in LVGL]
+    for heaps in zip(*(dump.heaps for dump in dumps), strict=True):
+        assert len({bytes(heap.heap.region) for heap in heaps}) == 1
+
+
 def test_a_moment_as_it_was_printed_and_dumped_at_once():
     """The text before the dump says which chunks there are, and the dump agrees."""
     dump = opened(*CORES, "lvgl_arm.uart.txt")

@@ -199,13 +199,17 @@ class _Search:
         if d - self.survey.left_of(d) == start:
             self.spans.append(Span(start, d, DAMAGED))
             return
-        state = DAMAGED
         while start < d:
             island = self.survey.find(start + 1, d)
-            self.spans.append(Span(start, island, state))
+            is_told = island - self.survey.left_of(island) == start
+            self.spans.append(Span(start, island, DAMAGED if is_told else UNREAD))
             start = self.survey.forward(island, d)
             self._keep(island, start)
-            state = UNREAD
+            right = start + (self.survey.field_of(start) >> 1)
+            if start < right <= d:
+                # Again it is what lies behind it that does not hold.
+                self._keep(start, right, one=True)
+                start = right
 
     def _keep(self, start: int, stop: int, *, one: bool = False) -> None:
         """A chain of chunks; ``one`` whose right neighbour does not know it."""

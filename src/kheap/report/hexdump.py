@@ -26,7 +26,7 @@ def hexdump(
     """
     marks = marks or {}
     end = address + len(data)
-    for start in range(address - address % ROW, end, ROW):
+    for start in range(address - address % ROW, end, ROW) if data else ():
         for at in range(max(start, address), min(start + ROW, end)):
             if at in marks:
                 yield f"          -- {marks[at]}"

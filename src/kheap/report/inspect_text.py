@@ -11,12 +11,12 @@ from itertools import islice
 from operator import mul
 
 from kheap.dump.chunk_table import CONTROL, DAMAGED, STATES, UNREAD, USED
-from kheap.dump.console import ConsoleLog
 from kheap.dump.culprit import Corruption
 from kheap.dump.heap_image import HeapImage
 from kheap.dump.inspection import HeapInspection, Inspection
 from kheap.dump.waiters import Waiter
 from kheap.heaps.stats import Verdict
+from kheap.report.console_text import console_lines
 from kheap.report.heap_map import heap_map
 from kheap.report.hexdump import hexdump
 from kheap.report.terminal import (
@@ -47,7 +47,7 @@ def inspect_lines(found: Inspection, *, ascii_only: bool = False) -> list[Line]:
     for heap in found.heaps:
         lines += ["", *heap_lines(heap, ascii_only=ascii_only)]
     if dump.console is not None:
-        lines += _console_lines(dump.console)
+        lines += console_lines(dump.console)
     return lines
 
 
@@ -97,7 +97,8 @@ def _map_rows(heap: HeapImage, *, ascii_only: bool) -> list[str]:
     table = heap.chunks
     counts = bytes(int(code in (CONTROL, USED, DAMAGED)) for code in range(256))
     used = map(mul, table.units, table.state.translate(counts))
-    bad, unknown = [], []
+    bad: list[tuple[int, int]] = []
+    unknown: list[tuple[int, int]] = []
     if heap.corruption is not None or heap.is_partial:
         for c, units, state in heap.rows():
             if state in (DAMAGED, UNREAD):
@@ -170,31 +171,6 @@ def _marks(heap: HeapImage, address: int, count: int) -> dict[int, str]:
         first + 8 * c: f"chunk {c}, {STATES[state]}, {8 * units} bytes"
         for c, units, state in heap.rows(low, high)
     }
-
-
-def _console_lines(log: ConsoleLog) -> Iterator[Line]:
-    """What a console log says besides."""
-    for total in log.totals:
-        yield labelled(
-            "kernel heap",
-            f"line {total.line}: {total.free_bytes:,} bytes free, {total.allocated_bytes:,}"
-            f" allocated, at most {total.max_allocated_bytes:,}",
-        )
-    for printed in log.heaps:
-        yield labelled(
-            "printed",
-            f"line {printed.line}: heap at {printed.address:#x}, {printed.end_chunk:,} units,"
-            + _printed_words(printed.free_bytes, printed.allocated_bytes),
-        )
-    for fault in log.faults:
-        yield labelled("message", f"line {fault.line}: {fault.text}", "red")
-        yield labelled("", fault.explanation)
-
-
-def _printed_words(free: int | None, allocated: int | None) -> str:
-    if free is None or allocated is None:
-        return " its last line is missing"
-    return f" {free:,} bytes free, {allocated:,} allocated"
 
 
 # ---------------------------------------------------------------------- what is asked for

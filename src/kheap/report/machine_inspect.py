@@ -9,6 +9,7 @@ from kheap.dump.chunk_table import STATES
 from kheap.dump.culprit import Corruption
 from kheap.dump.inspection import HeapInspection, Inspection
 from kheap.heaps.stats import Verdict
+from kheap.report.console_text import console_object
 
 __all__ = ["heap_object", "inspect_object"]
 
@@ -29,6 +30,7 @@ def inspect_object(
             heap_object(heap, verdicts[i] if verdicts else None)
             for i, heap in enumerate(found.heaps)
         ],
+        "console": console_object(dump.console),
     }
 
 

@@ -342,16 +342,27 @@ def test_an_island_that_leads_beyond_the_gap():
 
 
 def test_a_gap_with_chunks_in_it(named):
-    """Two headers are gone; the chunks between and behind are still read."""
+    """Two headers are gone; the chunks between and behind are read, and tell the extents."""
     named.header(named.at["a"], 0x41, 0x4141)
     named.header(named.at["f"], 0x41, 0x4141)
     diagnosis = diagnose(named.heap)
     assert diagnosis.finding[:2] == (named.at["a"], "header")
-    found = rows(diagnosis)
-    between = [c for c in named.chunks if named.at["a"] < c.chunk < named.at["f"]]
-    assert {(c.chunk, c.size_units, c.state) for c in between[:-1]} <= set(found)
-    assert (named.at["tail"], named.size["tail"], "free") in found
-    assert {"damaged", "unread"} & {state for _, _, state in found}
+    bad = named.at["a"], named.at["f"]
+    assert rows(diagnosis) == [
+        (c.chunk, c.size_units, "damaged" if c.chunk in bad else c.state) for c in named.chunks
+    ]
+
+
+def test_a_gap_whose_extent_nobody_tells(named):
+    """The header of the next chunk is gone as well: what lies there is no chunk."""
+    for name in ("a", "b"):
+        named.header(named.at[name], 0x41, 0x4141)
+    diagnosis = diagnose(named.heap)
+    assert diagnosis.finding[:2] == (named.at["a"], "header")
+    a, c = named.at["a"], named.at["c"]
+    assert (a, c - a, "unread") in rows(diagnosis)
+    behind = [(c.chunk, c.size_units, c.state) for c in named.chunks if c.chunk >= named.at["c"]]
+    assert rows(diagnosis)[-len(behind) :] == behind
 
 
 def test_everything_is_gone(named):
