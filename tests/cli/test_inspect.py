@@ -191,6 +191,7 @@ def test_no_heap_is_answered_with_1(run, tmp_path):
         ([SOUND, "--elf", "missing.elf"], "missing.elf: No such file"),
         ([SOUND, "--profile", "size=3"], "'size=3' is not one of release, bits"),
         ([SOUND, "--would-fit", "-1"], "not a size: '-1'"),
+        ([SOUND, "--would-fit", "64:7"], "align 7 is no power of two"),
         ([SOUND, "--hexdump", "0x10", "--json"], "holds no memory at 0x10"),
         ([SOUND, "--hexdump", "0x20000000:0"], "from 1 to 1,048,576 can be"),
         ([SOUND, "--hexdump", "0x20000000:2M"], "from 1 to 1,048,576 can be"),

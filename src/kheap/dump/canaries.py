@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 
 from kheap._core.chunk import CANARY_SALT
 from kheap.dump.chunk_table import CONTROL, USED, ChunkTable
@@ -18,6 +19,9 @@ from kheap.heaps.sys_heap import SysHeap
 from kheap.profile import Profile
 
 __all__ = ["address_by_canaries", "notes_of_canaries"]
+
+#: Rows of a heap's chunks that are asked; from the first on.
+MOST_ROWS = 1000
 
 
 def address_by_canaries(
@@ -55,7 +59,8 @@ def notes_of_canaries(heap: SysHeap, profiles: Iterable[Profile], *, whole: bool
 def _told_address(heap: SysHeap, table: ChunkTable) -> int | None:
     votes: Counter[int] = Counter()
     count = 0
-    for c, units, state in zip(table.chunk, table.units, table.state, strict=True):
+    rows = zip(table.chunk, table.units, table.state, strict=True)
+    for c, units, state in islice(rows, MOST_ROWS):
         if state in (CONTROL, USED):
             end = heap.start + 8 * (c + units)
             canary = int.from_bytes(heap.region[end - 8 : end], "little")

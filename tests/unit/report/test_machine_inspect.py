@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from random import Random
 
@@ -11,6 +12,7 @@ import pytest
 import kheap
 from helpers import damage
 from helpers.ram import RAM, Ram
+from kheap.dump import inspection
 from kheap.dump.inspection import inspect
 from kheap.report.machine_inspect import inspect_object
 from property.broken import name_of
@@ -141,6 +143,30 @@ def test_owners_and_waiters(valid, look):
 def test_blocks_whose_owners_were_not_looked_for(valid, look):
     (heap,) = valid(look(target().bytes, owners=False))["heaps"]
     assert (heap["unreached_blocks"], heap["notes"]) == (None, [])
+
+
+def test_owners_of_many_blocks_are_looked_for_if_asked(valid, look, monkeypatch):
+    monkeypatch.setattr(inspection, "OWNED_BLOCKS", 3)
+    content = target().bytes
+    (heap,) = valid(look(content))["heaps"]
+    assert heap["notes"] == ["4 blocks are many: who owns them is worked out with --owners"]
+    assert heap["unreached_blocks"] is None
+    (heap,) = valid(look(content, owners=True))["heaps"]
+    assert heap["unreached_blocks"] == 4
+
+
+def test_blocks_of_a_heap_that_is_only_printed_have_no_owners(valid, tmp_path):
+    """Beside one whose memory is there."""
+    ram, log = target(), tmp_path / "console.log"
+    other = kheap.SysHeap(512, kheap.Profile(bits=32), RAM + 0x8000)
+    other.alloc(40)
+    lines = [other.print_info(dump_chunks=True), "#CD:BEGIN#"]
+    content = struct.pack("<2sHHBBI", b"ZE", 1, 3, 5, 0, 4)
+    content += struct.pack("<cHII", b"M", 1, RAM, RAM + len(ram.bytes)) + bytes(ram.bytes)
+    lines += [f"#CD:{content[i : i + 32].hex()}" for i in range(0, len(content), 32)]
+    log.write_text("\n".join([*lines, "#CD:END#", ""]))
+    first, second = valid(inspect(kheap.open_dump(log)))["heaps"]
+    assert (first["unreached_blocks"], second["unreached_blocks"]) == (4, None)
 
 
 def test_verdicts(valid, look):
